@@ -1,0 +1,96 @@
+// What a mapping costs: evaluate(arch, workload, mapping, bits, options) -> Cost, broken down by level, tensor and action.
+// Energies in pJ (totals over all instances), counts in words after packing per instance unless named otherwise.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quantloom/arch.hpp"
+#include "quantloom/mapping.hpp"
+#include "quantloom/workload.hpp"
+
+namespace quantloom {
+
+struct TensorLevelCost {
+  bool kept = false;
+  Count elements_per_word = 1;
+  Count tile_elements = 0;        // elements resident in one instance; 0 if bypassed
+  Count utilized_words = 0;       // words those elements need
+  Count partition_elements = 0;   // distinct elements that ever pass through one instance
+  double reads = 0;               // words
+  double fills = 0;
+  double updates = 0;
+  double temporal_reductions = 0;
+  Count utilized_instances = 0;
+  Count utilized_clusters = 0;
+  double read_energy_pj = 0;
+  double fill_energy_pj = 0;
+  double update_energy_pj = 0;
+  double energy_pj = 0;           // read + fill + update
+  double address_energy_pj = 0;
+};
+
+// The network between a level and the next inner one (or the arithmetic units).
+struct TensorNetworkCost {
+  Count fanout = 1;
+  Count multicast_factor = 0;     // largest group served by one access
+  double ingresses = 0;           // accesses entering the network, words
+  double link_transfers = 0;      // words handed from neighbour to neighbour
+  double spatial_reductions = 0;
+  double num_hops = 0;            // average per ingress
+  double energy_pj = 0;
+};
+
+struct LevelCost {
+  double energy_pj = 0;           // accesses + address generation + leakage
+  double leak_energy_pj = 0;
+  double cycles = 0;
+  double slowdown = 1;            // <= 1: bandwidth available / needed
+  std::vector<TensorLevelCost> tensors;
+  double network_energy_pj = 0;
+  std::vector<TensorNetworkCost> network;
+};
+
+struct Cost {
+  double energy_pj = 0;
+  double cycles = 0;
+  double edp = 0;                 // energy_pj * cycles
+  double utilization = 0;         // (MACs / arithmetic units) / cycles
+  double energy_per_mac_pj = 0;
+  Count macs = 0;
+  double compute_cycles = 0;
+  double arithmetic_energy_pj = 0;
+  double area_um2 = 0;
+  std::vector<LevelCost> levels;  // innermost first
+};
+
+// Whether a mapping fits the hardware: an answer, not an error.
+struct Fit {
+  enum class Reason { fits, fanout, capacity };
+  Reason reason = Reason::fits;
+  int level = -1;                 // level that fails; -1 with fanout: the arithmetic units
+  Count need = 0;
+  Count have = 0;
+  std::string message;
+  [[nodiscard]] bool fits() const noexcept { return reason == Reason::fits; }
+};
+
+enum class CostModel { compat };
+
+struct EvaluateOptions {
+  CostModel model = CostModel::compat;
+  // Counts every tensor by stepping through the nest, also those a closed form is known for. For tests.
+  bool always_step = false;
+};
+
+// bits: one entry per tensor; 0 = unspecified (one element a word). Throws Error(mapping) if malformed, or if bits exceed
+// a word.
+[[nodiscard]] Fit check_fit(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits);
+
+// The checked door: throws Error(mapping) for malformed input, Error(infeasible) if the mapping does not fit.
+[[nodiscard]] Cost evaluate(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits,
+                            const EvaluateOptions& options = {});
+
+}  // namespace quantloom
