@@ -1,0 +1,352 @@
+"""Accelerators from YAML: `load_arch("eyeriss")` or `load_arch("my_chip.yaml")`. The keys are in docs/accelerators.md.
+
+Levels stand in the file from DRAM inwards and in the record from the innermost outwards. What is impossible is told
+here with its line; the constructor of the record checks once more.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+
+import quantloom
+from quantloom import _core
+from quantloom.errors import SpecError
+from quantloom.spec.constraints import Vocabulary, read_constraints, read_level_keep
+from quantloom.spec.reader import Field, Record, closest, read_document, show
+from quantloom.spec.yaml_nodes import read_text
+
+__all__ = ["arch_names", "find_arch", "load_arch", "parse_arch"]
+
+_TOP_KEYS = ("name", "description", "source", "dims", "tensors", "levels", "arithmetic", "constraints")
+_LEVEL_KEYS = (
+    "name",
+    "technology",
+    "word_bits",
+    "block_words",
+    "cluster_size",
+    "capacity_words",
+    "instances",
+    "bandwidth_words_per_cycle",
+    "keep",
+    "bypass",
+    "energy_pj",
+    "area_um2",
+)
+_ENERGY_KEYS = ("read", "write", "fill", "update", "address", "hop", "router", "leak_per_cycle", "source")
+_ARITHMETIC_KEYS = ("name", "word_bits", "instances", "energy_pj", "area_um2")
+_DIMS = ("G", "C", "M", "R", "S", "N", "P", "Q")
+_TENSORS = ("Weights", "Inputs", "Outputs")
+
+MAX_LEVELS = 12
+MAX_WORD_BITS = 4096
+MAX_MESH = 1 << 20
+
+
+def arch_names() -> list[str]:
+    """The names of the accelerators that come with quantloom, sorted."""
+    return sorted({path.stem for folder in _shipped_folders() for path in folder.glob("*.yaml")})
+
+
+def find_arch(name_or_path: str | PathLike[str]) -> Path:
+    """The file behind a name from `arch_names()` or a path. Raises SpecError for an unknown name."""
+    text = fspath(name_or_path)
+    for folder in _shipped_folders():
+        if re.fullmatch(r"[A-Za-z0-9_-]+", text) and (folder / f"{text}.yaml").is_file():
+            return folder / f"{text}.yaml"
+    path = Path(text)
+    try:
+        is_path = path.suffix in (".yaml", ".yml", ".json") or path.name != text or path.is_file()
+    except (OSError, ValueError):
+        is_path = False
+    if is_path:
+        return path
+    names = arch_names()
+    match = closest(text, names)
+    hint = f"did you mean {show(match)}? " if match else ""
+    message = f"unknown architecture {show(text)}"
+    raise SpecError(message, hint=f"{hint}known: {', '.join(names)}; or give the path of a YAML file")
+
+
+def load_arch(name_or_path: str | PathLike[str]) -> _core.Arch:
+    """The accelerator with this name (see `arch_names`) or in this file.
+
+    Raises SpecError with every mistake of the file as `file:line: path: what was read, what was expected`.
+    """
+    path = find_arch(name_or_path)
+    return parse_arch(read_text(path), str(path))
+
+
+def parse_arch(text: str, where: str) -> _core.Arch:
+    """The accelerator that YAML `text` describes; `where` names the text in messages. Raises SpecError."""
+    drafts: list[_Draft] = []
+    read_document(text, where, lambda root: drafts.append(_read_arch(root)))
+    return drafts[0].build(where)
+
+
+def _shipped_folders() -> list[Path]:
+    # In a source checkout the folder stands at the top; a build copies it into the package.
+    checkout = Path(__file__).resolve().parents[3]
+    folders = [checkout / "arch_specs"] if (checkout / "python" / "quantloom" / "spec").is_dir() else []
+    folders += [Path(base) / "arch_specs" for base in quantloom.__path__]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """Everything read from a file, with the lines of the levels for the messages of the core."""
+
+    name: str
+    source: str
+    levels: list[_core.Level]  # as in the file: outermost first
+    level_lines: list[int]
+    arithmetic: _core.Arithmetic
+    constraints: list[_core.Constraint]
+    relax_indivisible_factors: bool
+
+    def build(self, where: str) -> _core.Arch:
+        try:
+            return _core.Arch(
+                name=self.name,
+                levels=self.levels[::-1],
+                arithmetic=self.arithmetic,
+                constraints=self.constraints,
+                relax_indivisible_factors=self.relax_indivisible_factors,
+                source=self.source,
+            )
+        except SpecError as error:
+            line, path = 1, ""
+            for i, level in enumerate(self.levels):
+                if f"level '{level.name}'" in error.message:
+                    line, path = self.level_lines[i], f"levels[{i}]: "
+                    break
+            message = f"{where}:{line}: {path}{error.message}"
+            raise SpecError(message, hint=error.hint) from error
+
+
+def _read_arch(root: Field) -> _Draft:
+    record = root.record(_TOP_KEYS, "a mapping with the keys name, source, levels, arithmetic")
+    name = record.required("name", "the accelerator's name")
+    source = record.required("source", "where the numbers come from, as text")
+    levels_field = record.required("levels", "a list of levels, from DRAM inwards")
+    arithmetic_field = record.required("arithmetic", "the units that multiply and add")
+    vocabulary = Vocabulary(
+        dims=_read_words(record, "dims", _DIMS),
+        tensors=_read_words(record, "tensors", _TENSORS),
+    )
+    level_fields = _level_fields(levels_field)
+    levels = []
+    constraints = []
+    for field in level_fields:
+        level_record = field.record(_LEVEL_KEYS, "a level: a mapping with name, word_bits, ...")
+        levels.append(_read_level(level_record))
+        constraints += read_level_keep(level_record, levels[-1].name, vocabulary)
+    arithmetic = _read_arithmetic(arithmetic_field)
+    if not len(root.problems):
+        _check_names(levels, level_fields)
+        _check_meshes(levels, level_fields, arithmetic, arithmetic_field)
+    vocabulary = vocabulary.with_levels(levels, arithmetic)
+    more, relax = read_constraints(record.optional("constraints"), vocabulary, constraints)
+    return _Draft(
+        name="" if name is None else name.name("the accelerator's name"),
+        source="" if source is None else source.text("where the numbers come from, as text"),
+        levels=levels,
+        level_lines=[field.line for field in level_fields],
+        arithmetic=arithmetic,
+        constraints=constraints + more,
+        relax_indivisible_factors=relax,
+    )
+
+
+def _read_words(record: Record, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """The dims or tensors that constraints may name; those of convolutions unless the file lists its own."""
+    found = record.optional(key)
+    if found is None:
+        return default
+    return tuple(item.name() for item in found.items("a list of names"))
+
+
+def _level_fields(levels: Field | None) -> list[Field]:
+    if levels is None:
+        return []
+    fields = levels.items("a list of levels, from DRAM inwards")
+    if levels.is_sequence and not 1 <= len(fields) <= MAX_LEVELS:
+        levels.expected(f"1 to {MAX_LEVELS} levels")
+    return fields
+
+
+def _read_level(record: Record) -> _core.Level:
+    technology = record.optional("technology")
+    is_dram = technology is not None and technology.choice(("SRAM", "DRAM"), "technology") == "DRAM"
+    block_words = record.integer("block_words", 1)
+    mesh_x, mesh_y = _read_instances(record)
+    cluster = record.optional("cluster_size")
+    cluster_size = 1 if cluster is None else cluster.integer()
+    if cluster is not None and cluster_size > mesh_x * mesh_y:
+        cluster.expected(f"at most the level's {mesh_x * mesh_y} instances")
+    bandwidth = _read_bandwidth(record)
+    energy_field = record.required("energy_pj", "a mapping with read, write (or fill and update) and source")
+    energy = None if energy_field is None else energy_field.record(_ENERGY_KEYS, "a mapping with read, write, source")
+    address = None if energy is None else energy.optional("address")
+    return _core.Level(
+        name=_read_name(record, "the level's name"),
+        word_bits=_read_word_bits(record),
+        block_words=block_words,
+        cluster_size=cluster_size,
+        capacity_words=_read_capacity(record, block_words, is_dram=is_dram),
+        instances=mesh_x * mesh_y,
+        mesh_x=mesh_x,
+        mesh_y=mesh_y,
+        read_bandwidth=bandwidth["read"],
+        write_bandwidth=bandwidth["write"],
+        shared_bandwidth=bandwidth["shared"],
+        is_dram=is_dram,
+        energy=_read_access_energy(energy),
+        address_energy_pj=None if address is None else address.number(),
+        hop_energy_pj=0.0 if energy is None else energy.number("hop", 0.0),
+        router_energy_pj=0.0 if energy is None else energy.number("router", 0.0),
+        leak_energy_pj=0.0 if energy is None else energy.number("leak_per_cycle", 0.0),
+        area_um2=record.number("area_um2", 0.0),
+    )
+
+
+def _read_name(record: Record, what: str) -> str:
+    found = record.required("name", what)
+    return "" if found is None else found.name(what)
+
+
+def _read_word_bits(record: Record) -> int:
+    found = record.required("word_bits", "the bits of one word")
+    return 1 if found is None else found.integer(maximum=MAX_WORD_BITS)
+
+
+def _read_capacity(record: Record, block_words: int, *, is_dram: bool) -> int | None:
+    """Words for each instance, None for no limit; only DRAM may leave it out."""
+    found = record.optional("capacity_words")
+    if found is None:
+        if not is_dram:
+            record.required("capacity_words", "the words of one instance, or `unlimited`")
+        return None
+    if found.text_or_empty() == "unlimited":
+        return None
+    words = found.integer()
+    if words < block_words:
+        found.expected(f"at least one block, {block_words} words")
+    return words
+
+
+def _read_instances(record: Record) -> tuple[int, int]:
+    """`instances: 14`, or on a grid `instances: {x: 14, y: 12}`; as (x, y)."""
+    found = record.optional("instances")
+    if found is None:
+        return 1, 1
+    if found.is_mapping:
+        grid = found.record(("x", "y"))
+        return grid.integer("x", 1, maximum=MAX_MESH), grid.integer("y", 1, maximum=MAX_MESH)
+    if found.is_sequence:
+        found.expected("a number, or x and y such as {x: 14, y: 12}")
+        return 1, 1
+    return found.integer(maximum=MAX_MESH), 1
+
+
+def _read_bandwidth(record: Record) -> dict[str, float | None]:
+    bandwidth: dict[str, float | None] = {"read": None, "write": None, "shared": None}
+    found = record.optional("bandwidth_words_per_cycle")
+    if found is None:
+        return bandwidth
+    fields = found.record(tuple(bandwidth), "a mapping with read, write or shared")
+    for key in bandwidth:
+        value = fields.optional(key)
+        bandwidth[key] = None if value is None else value.number(above=True)
+    return bandwidth
+
+
+def _read_access_energy(energy: Record | None) -> _core.AccessEnergy:
+    """Energies of one block access; `write` stands for both fill and update."""
+    if energy is None:
+        return _core.AccessEnergy(read_pj=0.0, fill_pj=0.0, update_pj=0.0)
+    pj = {"read": 0.0, "fill": 0.0, "update": 0.0}
+    for action in pj:
+        key = "write" if action != "read" and "write" in energy else action
+        found = energy.required(key, "pJ of one block access (`write` gives both fill and update)")
+        pj[action] = 0.0 if found is None else found.number()
+        twice = energy.optional(action)
+        if key == "write" and twice is not None:
+            twice.fail(f"given beside `write`, which stands for it; expected `write`, or `fill` and `update`")
+    source = _read_sources(energy)
+    return _core.AccessEnergy(
+        read_pj=pj["read"],
+        fill_pj=pj["fill"],
+        update_pj=pj["update"],
+        read_source=source["read"],
+        fill_source=source["fill"],
+        update_source=source["update"],
+    )
+
+
+def _read_sources(energy: Record) -> dict[str, str]:
+    """Where each energy comes from: one text for all, or a mapping with the actions as keys."""
+    actions = ("read", "fill", "update")
+    what = "where the energies come from: text, or text for each of read, write (or fill and update)"
+    found = energy.required("source", what)
+    if found is None:
+        return dict.fromkeys(actions, "")
+    if not found.is_mapping:
+        return dict.fromkeys(actions, found.text(what))
+    texts = found.record(("read", "write", "fill", "update"))
+    sources = {}
+    for action in actions:
+        key = "write" if action != "read" and action not in texts else action
+        text = texts.required(key, "where this energy comes from")
+        sources[action] = "" if text is None else text.text("where this energy comes from")
+    return sources
+
+
+def _read_arithmetic(field: Field | None) -> _core.Arithmetic:
+    if field is None:
+        return _core.Arithmetic(name="", instances=1, mesh_x=1, mesh_y=1, word_bits=1, energy_pj=0.0)
+    record = field.record(_ARITHMETIC_KEYS, "a mapping with name, word_bits, instances, energy_pj")
+    mesh_x, mesh_y = _read_instances(record)
+    what = "a mapping with mac (pJ of one multiply-accumulate) and source"
+    energy_field = record.required("energy_pj", what)
+    energy_pj, energy_source = 0.0, ""
+    if energy_field is not None:
+        energy = energy_field.record(("mac", "source"), what)
+        mac = energy.required("mac", "pJ of one multiply-accumulate")
+        source = energy.required("source", "where the energy comes from, as text")
+        energy_pj = 0.0 if mac is None else mac.number()
+        energy_source = "" if source is None else source.text("where the energy comes from, as text")
+    return _core.Arithmetic(
+        name=_read_name(record, "the units' name"),
+        instances=mesh_x * mesh_y,
+        mesh_x=mesh_x,
+        mesh_y=mesh_y,
+        word_bits=_read_word_bits(record),
+        energy_pj=energy_pj,
+        energy_source=energy_source,
+        area_um2=record.number("area_um2", 0.0),
+    )
+
+
+def _check_names(levels: list[_core.Level], fields: list[Field]) -> None:
+    lines: dict[str, int] = {}
+    for level, field in zip(levels, fields, strict=True):
+        if level.name in lines:
+            field.fail(f"a second level named {show(level.name)}, the first is on line {lines[level.name]}")
+        lines.setdefault(level.name, field.line)
+
+
+def _check_meshes(
+    levels: list[_core.Level], fields: list[Field], arithmetic: _core.Arithmetic, arithmetic_field: Field | None
+) -> None:
+    """The instances of a level must spread evenly below those of the next outer level, on x and on y."""
+    inner = [*zip(levels[1:], fields[1:], strict=True), (arithmetic, arithmetic_field)]
+    for outer, (unit, field) in zip(levels, inner, strict=False):
+        for axis, count, above in (("x", unit.mesh_x, outer.mesh_x), ("y", unit.mesh_y, outer.mesh_y)):
+            if count % above != 0 and field is not None:
+                field.fail(
+                    f"{count} instances on {axis} cannot spread evenly below the {above} of {show(outer.name)}",
+                    "levels are written from DRAM inwards; each needs a multiple of the next outer level's instances",
+                )

@@ -1,0 +1,227 @@
+"""The constraints that an accelerator's dataflow, or a wish to search less, puts on mappings.
+
+    constraints:
+      relax_indivisible_factors: true
+      architecture:                # limits of the hardware
+        shared_glb:
+          spatial: {factors: {N: 1, S: all}, permutation: [N, C, P], split: 2}
+      mapspace:                    # narrows the search
+        DRAM:
+          temporal: {factors: {R: 1, Q: "<=4"}, permutation: {inner: [R, S], outer: [N]}}
+
+`keep:` and `bypass:` stand in the level itself where they are fixed, or here. Fixing one thing twice is a mistake.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from quantloom import _core
+from quantloom.spec.reader import MAX_COUNT, Field, Record, did_you_mean, show
+
+__all__ = ["Vocabulary", "read_constraints", "read_level_keep"]
+
+_Origin = Literal["architecture", "mapspace"]
+_Target = Literal["temporal", "spatial"]
+_Relation = Literal["=", "<=", ">="]
+
+_BOUNDED = re.compile(r"(<=|>=)\s*([1-9][0-9]{0,15})")
+_FACTOR = 'a positive integer, `all` for the whole bound, or a limit such as "<=4" or ">=2"'
+_PERMUTATION = "a list of dims from inner to outer, or a mapping with inner and outer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """The words that constraints may use; fanout: instances below one instance, by level name."""
+
+    dims: tuple[str, ...]
+    tensors: tuple[str, ...]
+    fanout: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def with_levels(self, levels: Sequence[_core.Level], arithmetic: _core.Arithmetic) -> Vocabulary:
+        """The same words and the levels (outermost first)."""
+        inner = [level.instances for level in levels[1:]] + [arithmetic.instances]
+        fanout = {level.name: below // level.instances for level, below in zip(levels, inner, strict=False)}
+        return dataclasses.replace(self, fanout=fanout)
+
+
+def read_level_keep(record: Record, level: str, vocabulary: Vocabulary) -> list[_core.Constraint]:
+    """What the `keep` and `bypass` keys of a level or of a level's constraints fix; empty if there are none."""
+    return _read_keep(record, "architecture", level, vocabulary)
+
+
+def read_constraints(
+    field: Field | None, vocabulary: Vocabulary, level_keeps: Sequence[_core.Constraint]
+) -> tuple[list[_core.Constraint], bool]:
+    """The constraints in file order and whether factors that do not divide a bound may be lowered.
+
+    level_keeps: what the levels fix themselves, to find what is fixed twice.
+    """
+    if field is None:
+        return [], False
+    record = field.record(("relax_indivisible_factors", "architecture", "mapspace"))
+    relax_field = record.optional("relax_indivisible_factors")
+    fixed = _Fixed()
+    for constraint in level_keeps:
+        for tensor in [*constraint.keep, *constraint.bypass]:
+            fixed.add(None, constraint.where, constraint.level, "keep", f"tensor {show(tensor)}")
+    constraints: list[_core.Constraint] = []
+    sections: tuple[_Origin, ...] = ("architecture", "mapspace")
+    for origin in sections:
+        section = record.optional(origin)
+        if section is None:
+            continue
+        for key, value in section.entries("a mapping from level names to constraints"):
+            constraints += _read_level(key, value, origin, vocabulary, fixed)
+    return constraints, relax_field is not None and relax_field.boolean()
+
+
+class _Fixed:
+    """What has been fixed so far, and where."""
+
+    def __init__(self) -> None:
+        self._where: dict[tuple[str, str, str], str] = {}
+
+    def add(self, field: Field | None, where: str, level: str, target: str, what: str) -> None:
+        key = (level, target, what)
+        if key in self._where and field is not None:
+            field.fail(f"{what} is fixed a second time, first at {self._where[key]}")
+        self._where.setdefault(key, where)
+
+
+def _read_level(
+    key: Field, value: Field, origin: _Origin, vocabulary: Vocabulary, fixed: _Fixed
+) -> list[_core.Constraint]:
+    level = key.text_or_empty()
+    if level not in vocabulary.fanout:
+        hint = did_you_mean(level, tuple(vocabulary.fanout), what="known levels")
+        key.fail(f"unknown level {show(level)}", hint)
+        return []
+    record = value.record(("temporal", "spatial", "keep", "bypass"), "a mapping with temporal, spatial, keep or bypass")
+    constraints = _read_keep(record, origin, level, vocabulary)
+    for constraint in constraints:
+        for tensor in [*constraint.keep, *constraint.bypass]:
+            fixed.add(value, value.where, level, "keep", f"tensor {show(tensor)}")
+    targets: tuple[_Target, ...] = ("temporal", "spatial")
+    for target in targets:
+        body = record.optional(target)
+        if body is not None:
+            constraints.append(_read_block(body, origin, level, target, vocabulary, fixed))
+    return constraints
+
+
+def _read_block(
+    field: Field, origin: _Origin, level: str, target: _Target, vocabulary: Vocabulary, fixed: _Fixed
+) -> _core.Constraint:
+    keys = ("factors", "permutation", "split") if target == "spatial" else ("factors", "permutation")
+    record = field.record(keys, f"a mapping with {', '.join(keys)}")
+    factors = []
+    factors_field = record.optional("factors")
+    for key, value in factors_field.entries("a mapping from dims to factors") if factors_field else []:
+        dim = _read_word(key, vocabulary.dims, "dim")
+        relation, factor = _read_factor(value)
+        factors.append((dim, relation, factor))
+        if relation == "=":
+            fixed.add(value, value.where, level, target, f"the factor of dim {show(dim)}")
+        # After a mistake in the levels the fanout may be a stand-in.
+        if target == "spatial" and relation != "<=" and factor > vocabulary.fanout[level] and not len(value.problems):
+            value.expected(f"at most the fanout of {show(level)}, {vocabulary.fanout[level]}")
+    permutation = record.optional("permutation")
+    inner, outer = ([], []) if permutation is None else _read_permutation(permutation, vocabulary)
+    if permutation is not None:
+        fixed.add(permutation, permutation.where, level, target, "the permutation")
+    split_field = record.optional("split")
+    split = None
+    if split_field is not None:
+        split = split_field.integer(minimum=0, maximum=len(vocabulary.dims))
+        fixed.add(split_field, split_field.where, level, target, "the split")
+    return _core.Constraint(
+        origin=origin,
+        level=level,
+        target=target,
+        factors=factors,
+        permutation_inner=inner,
+        permutation_outer=outer,
+        has_permutation=permutation is not None,
+        split=split,
+        where=field.where,
+    )
+
+
+def _read_factor(field: Field) -> tuple[_Relation, int]:
+    """(relation, value); value 0 with "=" stands for the dim's whole bound."""
+    text = field.text_or_empty()
+    if text == "all":
+        return "=", 0
+    match = _BOUNDED.fullmatch(text)
+    if match is not None and int(match[2]) <= MAX_COUNT:
+        return ("<=" if match[1] == "<=" else ">="), int(match[2])
+    if not text.isdecimal() or text == "0" or len(text) > 12:
+        hint = "write `all` for the whole bound of the dim" if text == "0" else None
+        field.expected(_FACTOR, hint)
+        return "=", 1
+    return "=", field.integer()
+
+
+def _read_permutation(field: Field, vocabulary: Vocabulary) -> tuple[list[str], list[str]]:
+    """(inner, outer), each from inner to outer; dims in neither are searched in between."""
+    parts: tuple[Field | None, Field | None] = (field, None)
+    if field.is_mapping:
+        record = field.record(("inner", "outer"))
+        parts = (record.optional("inner"), record.optional("outer"))
+    seen: set[str] = set()
+    words: list[list[str]] = [[], []]
+    for part, found in zip(parts, words, strict=True):
+        for item in part.items(_PERMUTATION) if part is not None else []:
+            dim = _read_word(item, vocabulary.dims, "dim")
+            if dim and dim in seen:
+                item.fail(f"dim {show(dim)} stands twice in one permutation")
+            seen.add(dim)
+            found.append(dim)
+    return words[0], words[1]
+
+
+def _read_keep(record: Record, origin: _Origin, level: str, vocabulary: Vocabulary) -> list[_core.Constraint]:
+    words: dict[str, list[str]] = {"keep": [], "bypass": []}
+    where = ""
+    for key, found in words.items():
+        field = record.optional(key)
+        if field is None:
+            continue
+        where = where or field.where
+        if field.text_or_empty() == "all":
+            found += vocabulary.tensors
+            items: list[Field] = []
+        else:
+            items = field.items("a list of tensors, or `all`")
+        for item in items:
+            tensor = _read_word(item, vocabulary.tensors, "tensor")
+            if tensor and tensor in found:
+                item.fail(f"tensor {show(tensor)} is listed twice")
+            found.append(tensor)
+        both = sorted(set(words["keep"]) & set(words["bypass"]) - {""})
+        if both and key == "bypass":
+            field.fail(f"tensor {show(both[0])} is also in keep, expected it in one of them")
+    if not where:
+        return []
+    return [
+        _core.Constraint(
+            origin=origin, level=level, target="keep", keep=words["keep"], bypass=words["bypass"], where=where
+        )
+    ]
+
+
+def _read_word(field: Field, known: tuple[str, ...], what: str) -> str:
+    """A word of the vocabulary, as written; empty after a mistake."""
+    if not field.is_text:
+        field.expected(f"a {what}")
+        return ""
+    word = field.text_or_empty()
+    if word not in known:
+        field.fail(f"unknown {what} {show(word)}", did_you_mean(word, known, what=f"known {what}s"))
+        return ""
+    return word

@@ -1,0 +1,331 @@
+"""YAML (and so JSON) text decoded to nodes that know their line; no object is ever constructed from a file.
+
+Nodes are composed from parser events with a stack, not by recursion, so the limits below hold before any memory is
+spent: a file may have MAX_BYTES bytes, MAX_DEPTH nested collections and MAX_NODES nodes, an alias counting as many
+nodes as the thing it repeats ("billion laughs" files are refused at once). Scalars stay text here: `reader.py` decides
+by the wanted type, so a dim called `N` or `no` is never a boolean. Tags, merge keys (`<<`), several documents, keys
+that are not text, and duplicate keys are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import yaml
+
+from quantloom.errors import SpecError
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "MappingNode",
+    "Node",
+    "Problem",
+    "Problems",
+    "ScalarNode",
+    "SequenceNode",
+    "decode",
+    "quote",
+    "read_text",
+]
+
+MAX_BYTES = 4 << 20
+MAX_DEPTH = 64
+MAX_NODES = 200_000
+MAX_PROBLEMS_SHOWN = 25
+
+# The parser of libyaml where PyYAML has it (about ten times faster); both give the same events.
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalarNode:
+    """A piece of text. plain: written without quotes, so that it may also stand for a number, a truth or nothing."""
+
+    line: int
+    column: int
+    text: str
+    plain: bool
+
+    @property
+    def is_null(self) -> bool:
+        return self.plain and self.text in ("", "~", "null", "Null", "NULL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceNode:
+    """A list of nodes."""
+
+    line: int
+    column: int
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingNode:
+    """Keys, all different, with their values, in the order of the file."""
+
+    line: int
+    column: int
+    entries: tuple[tuple[ScalarNode, Node], ...]
+
+
+Node: TypeAlias = "ScalarNode | SequenceNode | MappingNode"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake in a file. line: from 1. path: such as `levels[1].word_bits`, empty for the whole file."""
+
+    line: int
+    path: str
+    message: str
+    hint: str | None = None
+
+
+class Problems:
+    """Collects the mistakes of one file, so that all of them are told at once."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._problems: list[Problem] = []
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    def add(self, line: int, path: str, message: str, hint: str | None = None) -> None:
+        """Remember one mistake; the same one is told once."""
+        problem = Problem(line=line, path=path, message=message, hint=hint)
+        if problem not in self._problems[-MAX_PROBLEMS_SHOWN:]:
+            self._problems.append(problem)
+
+    def raise_if_any(self) -> None:
+        """Raise one SpecError that lists every mistake by line, if there is one."""
+        if not self._problems:
+            return
+        ordered = sorted(self._problems, key=lambda problem: problem.line)
+        first = ordered[0]
+        if len(ordered) == 1:
+            raise SpecError(self._located(first), hint=first.hint)
+        lines = []
+        for problem in ordered[:MAX_PROBLEMS_SHOWN]:
+            lines.append(self._located(problem))
+            if problem.hint is not None:
+                lines.append(f"  hint: {problem.hint}")
+        if len(ordered) > MAX_PROBLEMS_SHOWN:
+            lines.append(f"{self.where}: ... and {len(ordered) - MAX_PROBLEMS_SHOWN} more problems")
+        raise SpecError("\n".join(lines))
+
+    def _located(self, problem: Problem) -> str:
+        path = f"{problem.path}: " if problem.path else ""
+        return f"{self.where}:{problem.line}: {path}{problem.message}"
+
+
+def read_text(path: str | PathLike[str]) -> str:
+    """The text of a file. Raises SpecError with the path if it cannot be read, is too large, or is not UTF-8."""
+    where = fspath(path)
+    try:
+        with Path(where).open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        message = f"{where}: cannot be read: {reason}"
+        raise SpecError(message) from error
+    if len(data) > MAX_BYTES:
+        message = f"{where}: larger than {MAX_BYTES >> 20} MiB, the most that is read"
+        raise SpecError(message)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"{where}:{line}: byte 0x{data[error.start]:02x} is not UTF-8 text"
+        raise SpecError(message, hint="save the file as UTF-8") from error
+
+
+def decode(text: str, problems: Problems) -> Node:
+    """The root node of the one document in `text`.
+
+    Duplicate keys go to `problems` (the first one counts) so that reading can go on.
+    Raises SpecError at once if the text is no YAML or breaks a limit.
+    """
+    if len(text) > MAX_BYTES:
+        message = f"{problems.where}: larger than {MAX_BYTES >> 20} MiB, the most that is read"
+        raise SpecError(message)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        message = f"{problems.where}:{line}: holds a lone surrogate, which is not text"
+        raise SpecError(message) from error
+    composer = _Composer(problems)
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            composer.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        problem = error.problem or error.context or "it cannot be parsed"
+        raise _syntax_error(problems, line, f"not valid YAML at column {column}: {problem}", text) from error
+    except (ValueError, OverflowError) as error:  # escapes and directives with numbers that Python cannot hold
+        raise _syntax_error(problems, 1, f"not valid YAML: {error}", text) from error
+    except yaml.reader.ReaderError as error:
+        # Its position counts characters or bytes, by parser: look for the character itself.
+        position = max(text.find(chr(error.character)) if isinstance(error.character, int) else 0, 0)
+        line = text.count("\n", 0, position) + 1
+        raise _syntax_error(problems, line, f"not valid YAML: {error.reason}", text) from error
+    if composer.root is None:
+        message = f"{problems.where}:1: the file is empty"
+        raise SpecError(message)
+    return composer.root
+
+
+def quote(text: str) -> str:
+    """`text` as a YAML scalar: as it is where no reader could mistake it, else in double quotes."""
+    simple = text.replace("_", "a").replace(".", "a").replace("-", "a").replace("/", "a")
+    if simple.isascii() and simple.isalnum() and text[0].isalpha() and text.lower() not in _RESERVED:
+        return text
+    return '"' + "".join(_escape(char) for char in text) + '"'
+
+
+_RESERVED = frozenset({"true", "false", "yes", "no", "on", "off", "null"})  # what other YAML readers take for values
+
+
+def _escape(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    if char.isprintable():
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _syntax_error(problems: Problems, line: int, message: str, text: str) -> SpecError:
+    lines = text.splitlines()
+    tab = line <= len(lines) and "\t" in lines[line - 1]
+    hint = "YAML is indented with spaces; this line has a tab" if tab else None
+    return SpecError(f"{problems.where}:{line}: {message}", hint=hint)
+
+
+class _Mark(Protocol):
+    line: int
+    column: int
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A collection whose end has not been seen yet."""
+
+    is_mapping: bool
+    line: int
+    column: int
+    anchor: str | None
+    children: list[Node] = field(default_factory=list)
+    size: int = 1
+    height: int = 1
+
+
+class _Composer:
+    """Builds nodes from parser events, keeping the limits."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.root: Node | None = None
+        self._problems = problems
+        self._stack: list[_Frame] = []
+        self._anchors: dict[str, tuple[Node, int, int]] = {}
+        self._nodes = 0
+        self._documents = 0
+
+    def take(self, event: yaml.Event) -> None:
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            if self._documents > 1:
+                self._refuse(event.start_mark, "a second document begins here, expected one")
+        elif isinstance(event, yaml.AliasEvent):
+            self._take_alias(event)
+        elif isinstance(event, yaml.ScalarEvent):
+            self._check_tag(event.tag, event.start_mark)
+            mark = event.start_mark
+            plain = event.style is None or event.style == ""
+            node = ScalarNode(line=mark.line + 1, column=mark.column + 1, text=event.value, plain=plain)
+            self._attach(node, size=1, height=0, anchor=event.anchor, mark=mark, count=1)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._open(event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._close()
+
+    def _take_alias(self, event: yaml.AliasEvent) -> None:
+        name = event.anchor
+        if name not in self._anchors:
+            self._refuse(event.start_mark, f"alias *{name} names nothing that ended before it")
+        node, size, height = self._anchors[name]
+        self._attach(node, size=size, height=height, anchor=None, mark=event.start_mark, count=size)
+
+    def _open(self, event: yaml.CollectionStartEvent) -> None:
+        self._check_tag(event.tag, event.start_mark)
+        self._count(1, event.start_mark)
+        mark = event.start_mark
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        self._stack.append(_Frame(is_mapping, mark.line + 1, mark.column + 1, event.anchor))
+        self._check_depth(len(self._stack), mark)
+
+    def _close(self) -> None:
+        frame = self._stack.pop()
+        node: Node
+        if frame.is_mapping:
+            node = MappingNode(line=frame.line, column=frame.column, entries=tuple(self._pairs(frame)))
+        else:
+            node = SequenceNode(line=frame.line, column=frame.column, items=tuple(frame.children))
+        self._attach(node, size=frame.size, height=frame.height, anchor=frame.anchor, mark=None, count=0)
+
+    def _attach(
+        self, node: Node, *, size: int, height: int, anchor: str | None, mark: _Mark | None, count: int
+    ) -> None:
+        if mark is not None:
+            self._count(count, mark)
+            self._check_depth(len(self._stack) + height, mark)
+        if anchor is not None:
+            self._anchors[anchor] = (node, size, height)
+        if not self._stack:
+            self.root = node
+            return
+        parent = self._stack[-1]
+        parent.children.append(node)
+        parent.size += size
+        parent.height = max(parent.height, height + 1)
+
+    def _pairs(self, frame: _Frame) -> Iterator[tuple[ScalarNode, Node]]:
+        first_lines: dict[str, int] = {}
+        for key, value in zip(frame.children[::2], frame.children[1::2], strict=True):
+            if not isinstance(key, ScalarNode):
+                self._problems.add(key.line, "", "a key is a list or a mapping, expected text")
+            elif key.plain and key.text == "<<":
+                self._problems.add(key.line, "", "merge keys (`<<`) are not read", "write the keys out")
+            elif key.text in first_lines:
+                shown = quote(key.text)
+                self._problems.add(key.line, "", f"duplicate key `{shown}`, first on line {first_lines[key.text]}")
+            else:
+                first_lines[key.text] = key.line
+                yield key, value
+
+    def _count(self, nodes: int, mark: _Mark) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            self._refuse(mark, f"more than {MAX_NODES} values (aliases counted in full), the most that is read")
+
+    def _check_depth(self, depth: int, mark: _Mark) -> None:
+        if depth > MAX_DEPTH:
+            self._refuse(mark, f"nested more than {MAX_DEPTH} deep, the most that is read")
+
+    def _check_tag(self, tag: str | None, mark: _Mark) -> None:
+        # "!" is how both parsers mark a quoted scalar or none at all.
+        if tag is not None and tag != "!":
+            self._refuse(mark, f"tag `{quote(tag)}` is not read", "remove the tag; plain values are enough")
+
+    def _refuse(self, mark: _Mark, message: str, hint: str | None = None) -> None:
+        located = f"{self._problems.where}:{mark.line + 1}: {message}"
+        raise SpecError(located, hint=hint)
