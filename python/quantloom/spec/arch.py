@@ -274,7 +274,7 @@ def _read_access_energy(energy: Record | None) -> _core.AccessEnergy:
         pj[action] = 0.0 if found is None else found.number()
         twice = energy.optional(action)
         if key == "write" and twice is not None:
-            twice.fail(f"given beside `write`, which stands for it; expected `write`, or `fill` and `update`")
+            twice.fail("given beside `write`, which stands for it; expected `write`, or `fill` and `update`")
     source = _read_sources(energy)
     return _core.AccessEnergy(
         read_pj=pj["read"],

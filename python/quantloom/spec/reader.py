@@ -57,6 +57,7 @@ class Field:
 
     @property
     def line(self) -> int:
+        """Its line, from 1."""
         return self.node.line
 
     @property
@@ -66,18 +67,22 @@ class Field:
 
     @property
     def is_null(self) -> bool:
+        """True for an empty value, `null` or `~`."""
         return isinstance(self.node, ScalarNode) and self.node.is_null
 
     @property
     def is_mapping(self) -> bool:
+        """True for a mapping, whatever its keys."""
         return isinstance(self.node, MappingNode)
 
     @property
     def is_sequence(self) -> bool:
+        """True for a list."""
         return isinstance(self.node, SequenceNode)
 
     @property
     def is_text(self) -> bool:
+        """True for a scalar that is not null: a word, a number or quoted text."""
         return isinstance(self.node, ScalarNode) and not self.node.is_null
 
     def fail(self, message: str, hint: str | None = None) -> None:
@@ -205,6 +210,7 @@ class Record:
         return key in self._fields
 
     def optional(self, key: str) -> Field | None:
+        """The value of `key`, None if it is absent or null."""
         return self._fields.get(key)
 
     def required(self, key: str, what: str) -> Field | None:
@@ -215,10 +221,12 @@ class Record:
         return found
 
     def integer(self, key: str, default: int, *, minimum: int = 1, maximum: int = MAX_COUNT) -> int:
+        """The whole number at `key`, or the default."""
         found = self._fields.get(key)
         return default if found is None else found.integer(minimum=minimum, maximum=maximum)
 
     def number(self, key: str, default: float, *, minimum: float = 0.0) -> float:
+        """The number at `key`, or the default."""
         found = self._fields.get(key)
         return default if found is None else found.number(minimum=minimum)
 

@@ -54,6 +54,7 @@ class ScalarNode:
 
     @property
     def is_null(self) -> bool:
+        """True for an empty value, `null` or `~`."""
         return self.plain and self.text in ("", "~", "null", "Null", "NULL")
 
 

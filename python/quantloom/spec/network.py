@@ -1,0 +1,176 @@
+"""A network written out: layers, and the edges (stored activation tensors) between them, by name.
+
+    name: lenet
+    input_shape: [1, 28, 28]      # of one sample
+    edges:                        # the first is the input, the last the output
+      - {name: image, shape: [1, 28, 28]}
+      - {name: conv1, shape: [6, 24, 24]}
+      - {name: sum, shape: [6, 24, 24], group: residual}      # edges of one group share their bits
+    layers:                       # with the keys of a workload file, see workload.py
+      - {name: conv1, reads: image, writes: conv1, dims: {C: 1, M: 6, R: 5, S: 5, P: 24, Q: 24}}
+
+What lies between edges without weights (pooling, the add itself) is not listed: only its result is stored.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from os import PathLike
+
+from quantloom._core import Workload
+from quantloom.errors import QuantloomError
+from quantloom.spec.reader import Field, Record, did_you_mean, read_document, show
+from quantloom.spec.workload import WORKLOAD_KEYS, dump_workload_keys, read_workload
+from quantloom.spec.yaml_nodes import quote, read_text
+from quantloom.workload.layer import WEIGHTS
+from quantloom.workload.network import Edge, Layer, Network
+
+__all__ = ["dump_network", "load_network_yaml", "parse_network"]
+
+MAX_EXTENT = 1 << 31
+_EDGE_KEYS = ("name", "shape", "group", "node")
+_LAYER_KEYS = ("name", "reads", "writes", "node", "weights_elements", *WORKLOAD_KEYS)
+
+
+def load_network_yaml(path: str | PathLike[str]) -> Network:
+    """The network in a file. Raises SpecError with every mistake located."""
+    return parse_network(read_text(path), str(path))
+
+
+def parse_network(text: str, where: str) -> Network:
+    """The network that YAML `text` describes; `where` names the text in messages. Raises SpecError."""
+    found: list[Network | None] = []
+    read_document(text, where, lambda root: found.append(_read_root(root)))
+    assert found[0] is not None, "a network that is missing without a problem"
+    return found[0]
+
+
+def dump_network(network: Network) -> str:
+    """YAML text that parse_network() turns into an equal network, if groups are numbered by their first edge."""
+    lines = [f"name: {quote(network.name)}", f"input_shape: {list(network.input_shape)}", "edges:"]
+    sizes = [len(members) for members in network.edge_groups]
+    for edge in network.edges:
+        lines += [f"  - name: {quote(edge.name)}", f"    shape: {list(edge.shape)}"]
+        if sizes[edge.group] > 1:
+            lines.append(f"    group: {edge.group}")
+        if edge.node != edge.name:
+            lines.append(f"    node: {quote(edge.node)}")
+    lines.append("layers:")
+    for layer in network.layers:
+        lines.append(f"  - name: {quote(layer.name)}")
+        body = [
+            f"reads: {quote(network.edges[layer.input_edge].name)}",
+            f"writes: {quote(network.edges[layer.output_edge].name)}",
+            *dump_workload_keys(layer.workload),
+        ]
+        if layer.node != layer.name:
+            body.append(f"node: {quote(layer.node)}")
+        if layer.weights_elements != _weights_of(layer.workload):
+            body.append(f"weights_elements: {layer.weights_elements}")
+        lines += [f"    {line}" for line in body]
+    return "\n".join(lines) + "\n"
+
+
+def _read_root(root: Field) -> Network | None:
+    record = root.record(("name", "input_shape", "edges", "layers"), "a mapping with name, edges, layers")
+    name = record.required("name", "the network's name")
+    shape_field = record.required("input_shape", "the shape of one sample, such as [3, 224, 224]")
+    edges_field = record.required("edges", "a list of edges, from the input to the output")
+    layers_field = record.required("layers", "a list of layers")
+    edges = [] if edges_field is None else _read_edges(edges_field)
+    positions = {edge.name: i for i, edge in enumerate(edges)}
+    layers: list[Layer] = []
+    lines: dict[str, int] = {}
+    for field in [] if layers_field is None else layers_field.items("a list of layers"):
+        layer = _read_layer(field, positions)
+        if layer is not None and layer.name in lines:
+            field.fail(f"a second layer named {show(layer.name)}, the first is on line {lines[layer.name]}")
+        if layer is not None:
+            lines.setdefault(layer.name, field.line)
+            layers.append(layer)
+    input_shape = () if shape_field is None else _read_shape(shape_field)
+    if shape_field is not None and edges and not len(root.problems) and prod(input_shape) != edges[0].elements:
+        shape_field.fail(f"{list(input_shape)} does not hold the {edges[0].elements} elements of the first edge")
+    network_name = "" if name is None else name.name("the network's name")
+    if len(root.problems):
+        return None
+    try:
+        return Network(name=network_name, layers=tuple(layers), edges=tuple(edges), input_shape=input_shape)
+    except QuantloomError as error:
+        root.fail(error.message, error.hint)
+        return None
+
+
+def _read_edges(field: Field) -> list[Edge]:
+    edges: list[Edge] = []
+    lines: dict[str, int] = {}
+    groups: dict[str, int] = {}
+    for item in field.items("a list of edges, from the input to the output"):
+        record = item.record(_EDGE_KEYS, "an edge: a mapping with name and shape")
+        name_field = record.required("name", "the edge's name")
+        shape_field = record.required("shape", "the shape of one sample, such as [32, 112, 112]")
+        if name_field is None or shape_field is None:
+            continue
+        name, shape = name_field.name("the edge's name"), _read_shape(shape_field)
+        if name in lines:
+            name_field.fail(f"a second edge named {show(name)}, the first is on line {lines[name]}")
+        lines.setdefault(name, item.line)
+        label, node = record.optional("group"), record.optional("node")
+        # Edges without a label have a group of their own; no label can hold a newline.
+        key = f"\n{len(edges)}" if label is None else label.name("a group's label")
+        edges.append(
+            Edge(
+                name=name,
+                node=name if node is None else node.name("the name of a graph node"),
+                elements=prod(shape),
+                shape=shape,
+                group=groups.setdefault(key, len(groups)),
+            )
+        )
+    return edges
+
+
+def _read_shape(field: Field) -> tuple[int, ...]:
+    return tuple(item.integer(maximum=MAX_EXTENT) for item in field.items("a shape, such as [32, 112, 112]"))
+
+
+def _read_layer(field: Field, edges: dict[str, int]) -> Layer | None:
+    before = len(field.problems)
+    record = field.record(_LAYER_KEYS, "a layer: a mapping with name, reads, writes, dims, ...")
+    name_field = record.required("name", "the layer's name")
+    name = "" if name_field is None else name_field.name("the layer's name")
+    reads, writes = _read_edge(record, "reads", edges), _read_edge(record, "writes", edges)
+    workload = read_workload(record, name)
+    if workload is None:
+        return None
+    tensors = [tensor.name for tensor in workload.tensors]
+    if sorted(tensors) != ["Inputs", "Outputs", "Weights"]:
+        listed = ", ".join(map(show, tensors))
+        field.fail(f"the tensors are {listed}, expected Weights, Inputs and Outputs in a network")
+        return None
+    node = record.optional("node")
+    weights = record.optional("weights_elements")
+    if len(field.problems) > before:
+        return None
+    return Layer(
+        name=name,
+        node=name if node is None else node.name("the name of a graph node"),
+        workload=workload,
+        weights_elements=_weights_of(workload) if weights is None else weights.integer(),
+        input_edge=reads,
+        output_edge=writes,
+    )
+
+
+def _read_edge(record: Record, key: str, edges: dict[str, int]) -> int:
+    field = record.required(key, "the name of an edge")
+    if field is None:
+        return 0
+    name = field.text("the name of an edge")
+    if name and name not in edges:
+        field.fail(f"unknown edge {show(name)}", did_you_mean(name, tuple(edges), what="edges"))
+    return edges.get(name, 0)
+
+
+def _weights_of(workload: Workload) -> int:
+    return workload.tensor_elements(WEIGHTS)
