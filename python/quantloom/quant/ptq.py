@@ -1,0 +1,132 @@
+"""Accuracy of a bit assignment by post-training quantization with re-estimated batch normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quantloom.errors import DataError
+from quantloom.quant.data import DataSplits, first_images
+from quantloom.quant.network import QuantizedNetwork
+from quantloom.quant.scheme import QuantScheme
+from quantloom.workload.from_torch import TracedModel
+from quantloom.workload.network import BitAssignment
+
+__all__ = ["PtqConfig", "PtqEvaluator", "accuracy_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PtqConfig:
+    """How much data the evaluator uses. Raises DataError for counts below 1.
+
+    calibration_images: train images that choose the scales. statistics_images: train images, in one batch, that each
+    candidate's normalisation statistics are taken from. validation_images, test_images: None is all. batch: images
+    in one forward pass.
+    """
+
+    calibration_images: int = 512
+    statistics_images: int = 512
+    validation_images: int | None = None
+    test_images: int | None = None
+    batch: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("calibration_images", "statistics_images", "validation_images", "test_images", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                message = f"{name} is {value}; expected at least 1"
+                raise DataError(message)
+
+
+class PtqEvaluator:
+    """Answers what accuracy a bit assignment has: quantize, re-estimate batch normalisation, count right answers.
+
+    The answer depends on the assignment alone, not on what was asked before. Scales are chosen once, from the float
+    network on train images; a candidate costs one pass over the statistics images and one over the split. Not safe
+    to share between threads.
+    """
+
+    name = "ptq+bn"
+
+    def __init__(
+        self,
+        traced: TracedModel,
+        data: DataSplits,
+        *,
+        config: PtqConfig | None = None,
+        scheme: QuantScheme | None = None,
+    ) -> None:
+        """Prepare the splits and calibrate. Raises DataError if the data does not fit the network, QuantError."""
+        self.config = PtqConfig() if config is None else config
+        self.network = QuantizedNetwork(traced, scheme)
+        _check_fit(traced, data)
+        most_images = max(self.config.calibration_images, self.config.statistics_images)
+        train_images, _ = first_images(data.train, most_images)
+        self._statistics_images = _channels_last(train_images[: self.config.statistics_images])
+        self._validation = _prepare(*first_images(data.validation, self.config.validation_images))
+        self._test = data.test  # made ready when asked for: a search never needs it
+        if train_images.ndim == 4:
+            self.network.to(memory_format=torch.channels_last)
+        self._float_accuracy = accuracy_of(self.network, *self._validation, batch=self.config.batch)
+        self.network.calibrate(_channels_last(train_images[: self.config.calibration_images]))
+
+    def float_accuracy(self) -> float:
+        """Share of right answers of the float network on the validation split, 0..1."""
+        return self._float_accuracy
+
+    def float_accuracy_test(self) -> float:
+        """Share of right answers of the float network on the test split, 0..1."""
+        self.network.set_float()
+        return accuracy_of(self.network, *self._test_tensors(), batch=self.config.batch)
+
+    def accuracy(self, assignment: BitAssignment) -> float:
+        """Share of right answers on the validation split, 0..1. Raises QuantError if the assignment does not fit."""
+        self.prepare(assignment)
+        return accuracy_of(self.network, *self._validation, batch=self.config.batch)
+
+    def accuracy_test(self, assignment: BitAssignment) -> float:
+        """Share of right answers on the test split, 0..1; for reports only. Raises QuantError like accuracy()."""
+        self.prepare(assignment)
+        return accuracy_of(self.network, *self._test_tensors(), batch=self.config.batch)
+
+    def prepare(self, assignment: BitAssignment) -> None:
+        """Put an assignment in force with the statistics that belong to it."""
+        self.network.set_bits(assignment)
+        self.network.reestimate(self._statistics_images)
+
+    def _test_tensors(self) -> tuple[Tensor, Tensor]:
+        return _prepare(*first_images(self._test, self.config.test_images))
+
+
+def accuracy_of(network: torch.nn.Module, images: Tensor, labels: Tensor, *, batch: int) -> float:
+    """Share of images whose largest logit is at their label, 0..1. images: (N, ...), labels: (N,)."""
+    right = 0
+    with torch.inference_mode():
+        for image_batch, label_batch in zip(images.split(batch), labels.split(batch), strict=True):
+            right += int((network(image_batch).argmax(1) == label_batch).sum())
+    return right / len(labels)
+
+
+def _check_fit(traced: TracedModel, data: DataSplits) -> None:
+    """Raise DataError unless the images have the network's input shape and there is one logit for each class."""
+    network = traced.network
+    for split, part in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        shape = tuple(first_images(part, 1)[0].shape[1:])
+        if shape != network.input_shape:
+            message = f"{data.name}: {split} images have shape {shape}; {network.name} reads {network.input_shape}"
+            raise DataError(message, hint="build the network for this image size and number of channels")
+    logits = network.edges[-1].elements
+    if logits != len(data.classes):
+        message = f"{data.name} has {len(data.classes)} classes; {network.name} has {logits} outputs"
+        raise DataError(message, hint="build the network with classes= the number of classes")
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    """Images laid out as the fast convolution kernels read them; tensors of other ranks unchanged."""
+    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+
+
+def _prepare(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    return _channels_last(images), labels
