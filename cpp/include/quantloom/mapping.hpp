@@ -31,8 +31,8 @@ struct Mapping {
   bool operator==(const Mapping&) const = default;
 };
 
-// Throws Error(mapping) unless the mapping has the arch's levels, its loop bounds are positive, no dim stands twice in
-// one block, the factors of every dim multiply to its bound, and spatial loops stand only where there is fanout.
+// Throws Error(mapping) unless the mapping has the arch's levels, its loop bounds are positive, no dim stands twice on
+// one axis of a block, and the factors of every dim multiply to its bound. Whether it fits is check_fit's answer.
 void check_mapping(const Arch& arch, const Workload& workload, const Mapping& mapping);
 
 // The loop nest as text, outermost first, one loop a line.

@@ -1,0 +1,129 @@
+#include "bindings.hpp"
+
+#include "quantloom/cost.hpp"
+#include "quantloom/error.hpp"
+
+namespace quantloom::bindings {
+namespace {
+
+CostModel parse_model(const std::string& model) {
+  if (model == "compat") return CostModel::compat;
+  throw Error(ErrorKind::mapping, "unknown cost model '" + model + "'", "the cost models are: compat");
+}
+
+// Tensor costs carry their tensor's name in Python.
+template <class T>
+py::dict by_tensor(const Workload& workload, const std::vector<T>& costs) {
+  py::dict out;
+  for (std::size_t t = 0; t < costs.size(); ++t) out[py::str(workload.tensors()[t].name)] = py::cast(costs[t]);
+  return out;
+}
+
+struct NamedLevelCost {
+  LevelCost cost;
+  py::dict tensors;
+  py::dict network;
+};
+
+struct NamedCost {
+  Cost cost;
+  py::dict levels;
+};
+
+NamedCost name_cost(const Arch& arch, const Workload& workload, Cost cost) {
+  NamedCost out;
+  for (int l = arch.num_levels() - 1; l >= 0; --l) {
+    const LevelCost& level = cost.levels[static_cast<std::size_t>(l)];
+    NamedLevelCost named{level, by_tensor(workload, level.tensors), by_tensor(workload, level.network)};
+    out.levels[py::str(arch.level(l).name)] = py::cast(std::move(named));
+  }
+  out.cost = std::move(cost);
+  return out;
+}
+
+void bind_parts(py::module_& m) {
+  py::class_<TensorLevelCost>(m, "TensorLevelCost", "One tensor at one level: words per instance after packing, energy in pJ over all instances.")
+      .def_readonly("kept", &TensorLevelCost::kept)
+      .def_readonly("elements_per_word", &TensorLevelCost::elements_per_word)
+      .def_readonly("tile_elements", &TensorLevelCost::tile_elements)
+      .def_readonly("utilized_words", &TensorLevelCost::utilized_words)
+      .def_readonly("partition_elements", &TensorLevelCost::partition_elements)
+      .def_readonly("reads", &TensorLevelCost::reads)
+      .def_readonly("fills", &TensorLevelCost::fills)
+      .def_readonly("updates", &TensorLevelCost::updates)
+      .def_readonly("temporal_reductions", &TensorLevelCost::temporal_reductions)
+      .def_readonly("utilized_instances", &TensorLevelCost::utilized_instances)
+      .def_readonly("utilized_clusters", &TensorLevelCost::utilized_clusters)
+      .def_readonly("read_energy_pj", &TensorLevelCost::read_energy_pj)
+      .def_readonly("fill_energy_pj", &TensorLevelCost::fill_energy_pj)
+      .def_readonly("update_energy_pj", &TensorLevelCost::update_energy_pj)
+      .def_readonly("energy_pj", &TensorLevelCost::energy_pj)
+      .def_readonly("address_energy_pj", &TensorLevelCost::address_energy_pj);
+  py::class_<TensorNetworkCost>(m, "TensorNetworkCost", "One tensor on the network between a level and the next inner one.")
+      .def_readonly("fanout", &TensorNetworkCost::fanout)
+      .def_readonly("multicast_factor", &TensorNetworkCost::multicast_factor)
+      .def_readonly("ingresses", &TensorNetworkCost::ingresses)
+      .def_readonly("link_transfers", &TensorNetworkCost::link_transfers)
+      .def_readonly("spatial_reductions", &TensorNetworkCost::spatial_reductions)
+      .def_readonly("num_hops", &TensorNetworkCost::num_hops)
+      .def_readonly("energy_pj", &TensorNetworkCost::energy_pj);
+  py::class_<NamedLevelCost>(m, "LevelCost", "One level: energy in pJ over all instances, the cycles it needs, its tensors by name.")
+      .def_property_readonly("energy_pj", [](const NamedLevelCost& c) { return c.cost.energy_pj; })
+      .def_property_readonly("leak_energy_pj", [](const NamedLevelCost& c) { return c.cost.leak_energy_pj; })
+      .def_property_readonly("network_energy_pj", [](const NamedLevelCost& c) { return c.cost.network_energy_pj; })
+      .def_property_readonly("cycles", [](const NamedLevelCost& c) { return c.cost.cycles; })
+      .def_property_readonly("slowdown", [](const NamedLevelCost& c) { return c.cost.slowdown; })
+      .def_readonly("tensors", &NamedLevelCost::tensors)
+      .def_readonly("network", &NamedLevelCost::network);
+}
+
+}  // namespace
+
+void bind_cost(py::module_& m) {
+  bind_parts(m);
+  py::class_<NamedCost>(m, "Cost", "What a mapping costs: totals, and a breakdown by level (outermost first), tensor and action.")
+      .def_property_readonly("energy_pj", [](const NamedCost& c) { return c.cost.energy_pj; })
+      .def_property_readonly("cycles", [](const NamedCost& c) { return c.cost.cycles; })
+      .def_property_readonly("edp", [](const NamedCost& c) { return c.cost.edp; }, "energy_pj * cycles")
+      .def_property_readonly("utilization", [](const NamedCost& c) { return c.cost.utilization; })
+      .def_property_readonly("energy_per_mac_pj", [](const NamedCost& c) { return c.cost.energy_per_mac_pj; })
+      .def_property_readonly("macs", [](const NamedCost& c) { return c.cost.macs; })
+      .def_property_readonly("compute_cycles", [](const NamedCost& c) { return c.cost.compute_cycles; })
+      .def_property_readonly("arithmetic_energy_pj", [](const NamedCost& c) { return c.cost.arithmetic_energy_pj; })
+      .def_property_readonly("area_um2", [](const NamedCost& c) { return c.cost.area_um2; })
+      .def_readonly("levels", &NamedCost::levels)
+      .def("__repr__", [](const NamedCost& c) {
+        return "Cost(energy_pj=" + py::repr(py::float_(c.cost.energy_pj)).cast<std::string>() +
+               ", cycles=" + py::repr(py::float_(c.cost.cycles)).cast<std::string>() + ")";
+      });
+  py::class_<Fit>(m, "Fit", "Whether a mapping fits the hardware; if not, where it fails.")
+      .def_property_readonly("fits", &Fit::fits)
+      .def_property_readonly("reason", [](const Fit& f) {
+        return f.reason == Fit::Reason::fits ? "fits" : f.reason == Fit::Reason::fanout ? "fanout" : "capacity";
+      })
+      .def_readonly("level", &Fit::level, "Level number from the innermost; -1: the arithmetic units, or none.")
+      .def_readonly("need", &Fit::need)
+      .def_readonly("have", &Fit::have)
+      .def_readonly("message", &Fit::message)
+      .def("__bool__", &Fit::fits);
+  m.def("check_fit", [](const Arch& arch, const Workload& workload, const NamedMapping& mapping, const std::map<std::string, int>& bits) {
+    return check_fit(arch, workload, resolve_names(workload, mapping), resolve_bits(workload, bits));
+  }, py::arg("arch"), py::arg("workload"), py::arg("mapping"), py::kw_only(), py::arg("bits") = std::map<std::string, int>{},
+        "Whether the mapping's tiles and spatial loops fit. bits: width by tensor name; unnamed tensors take one word an element.");
+  m.def("evaluate", [](const Arch& arch, const Workload& workload, const NamedMapping& mapping, const std::map<std::string, int>& bits,
+                       const std::string& model, bool always_step) {
+    const Mapping resolved = resolve_names(workload, mapping);
+    const std::vector<int> widths = resolve_bits(workload, bits);
+    const EvaluateOptions options{parse_model(model), always_step};
+    Cost cost = [&] {
+      const py::gil_scoped_release release;
+      return evaluate(arch, workload, resolved, widths, options);
+    }();
+    return name_cost(arch, workload, std::move(cost));
+  }, py::arg("arch"), py::arg("workload"), py::arg("mapping"), py::kw_only(), py::arg("bits") = std::map<std::string, int>{},
+        py::arg("model") = "compat", py::arg("always_step") = false,
+        "Cost of a mapping with its breakdown.\n\nbits: width by tensor name; unnamed tensors take one word an element.\n"
+        "Raises MappingError if the mapping is malformed, InfeasibleError if it does not fit.");
+}
+
+}  // namespace quantloom::bindings

@@ -1,0 +1,106 @@
+#include "quantloom/arch.hpp"
+
+#include <cmath>
+
+#include "quantloom/error.hpp"
+
+namespace quantloom {
+namespace {
+
+[[noreturn]] void fail(const std::string& arch, const std::string& what, const std::string& hint = {}) {
+  throw Error(ErrorKind::spec, "architecture '" + arch + "': " + what, hint);
+}
+
+void check_energy(const std::string& arch, const std::string& what, double value) {
+  if (!std::isfinite(value) || value < 0) fail(arch, what + " is " + std::to_string(value) + ", expected 0 or more");
+}
+
+void check_positive(const std::string& arch, const std::string& what, double value) {
+  if (!std::isfinite(value) || value <= 0) fail(arch, what + " is " + std::to_string(value) + ", expected more than 0");
+}
+
+void check_mesh(const std::string& arch, const std::string& name, Count instances, Count x, Count y) {
+  if (instances < 1 || x < 1 || y < 1 || saturating_mul(x, y) != instances) {
+    fail(arch, "'" + name + "' has " + std::to_string(instances) + " instances but a mesh of " + std::to_string(x) +
+                   " x " + std::to_string(y));
+  }
+}
+
+void check_level(const std::string& arch, const Level& level) {
+  if (level.name.empty()) fail(arch, "a level has no name");
+  const std::string at = "level '" + level.name + "': ";
+  if (level.word_bits < 1 || level.word_bits > 4096) {
+    fail(arch, at + "word_bits is " + std::to_string(level.word_bits) + ", expected 1 to 4096");
+  }
+  check_positive(arch, at + "block_words", static_cast<double>(level.block_words));
+  check_positive(arch, at + "cluster_size", static_cast<double>(level.cluster_size));
+  if (level.capacity_words) check_positive(arch, at + "capacity_words", static_cast<double>(*level.capacity_words));
+  check_mesh(arch, level.name, level.instances, level.mesh_x, level.mesh_y);
+  if (level.read_bandwidth) check_positive(arch, at + "read_bandwidth", *level.read_bandwidth);
+  if (level.write_bandwidth) check_positive(arch, at + "write_bandwidth", *level.write_bandwidth);
+  if (level.shared_bandwidth) check_positive(arch, at + "shared_bandwidth", *level.shared_bandwidth);
+  check_energy(arch, at + "energy.read_pj", level.energy.read_pj);
+  check_energy(arch, at + "energy.fill_pj", level.energy.fill_pj);
+  check_energy(arch, at + "energy.update_pj", level.energy.update_pj);
+  check_energy(arch, at + "address_energy_pj", level.address_energy_pj.value_or(0));
+  check_energy(arch, at + "hop_energy_pj", level.hop_energy_pj);
+  check_energy(arch, at + "router_energy_pj", level.router_energy_pj);
+  check_energy(arch, at + "leak_energy_pj", level.leak_energy_pj);
+  check_energy(arch, at + "area_um2", level.area_um2);
+}
+
+}  // namespace
+
+Arch::Arch(std::string name, std::vector<Level> levels, Arithmetic arithmetic, std::vector<Constraint> constraints,
+           bool relax_indivisible_factors, std::string source)
+    : name_(std::move(name)),
+      source_(std::move(source)),
+      levels_(std::move(levels)),
+      arithmetic_(std::move(arithmetic)),
+      constraints_(std::move(constraints)),
+      relax_indivisible_factors_(relax_indivisible_factors) {
+  if (levels_.empty() || levels_.size() > kMaxLevels) {
+    fail(name_, "has " + std::to_string(levels_.size()) + " levels, expected 1 to " + std::to_string(kMaxLevels));
+  }
+  check_mesh(name_, arithmetic_.name, arithmetic_.instances, arithmetic_.mesh_x, arithmetic_.mesh_y);
+  check_energy(name_, "arithmetic energy_pj", arithmetic_.energy_pj);
+  check_energy(name_, "arithmetic area_um2", arithmetic_.area_um2);
+  for (int i = 0; i < num_levels(); ++i) {
+    const Level& here = level(i);
+    check_level(name_, here);
+    for (int j = 0; j < i; ++j) {
+      if (level(j).name == here.name) fail(name_, "level '" + here.name + "' is given twice");
+    }
+    const std::string inner = i == 0 ? arithmetic_.name : level(i - 1).name;
+    const Count inner_x = i == 0 ? arithmetic_.mesh_x : level(i - 1).mesh_x;
+    const Count inner_y = i == 0 ? arithmetic_.mesh_y : level(i - 1).mesh_y;
+    if (inner_x % here.mesh_x != 0 || inner_y % here.mesh_y != 0) {
+      fail(name_, "level '" + here.name + "': its mesh of " + std::to_string(here.mesh_x) + " x " +
+                      std::to_string(here.mesh_y) + " does not divide the mesh of '" + inner + "', " +
+                      std::to_string(inner_x) + " x " + std::to_string(inner_y));
+    }
+  }
+  for (const Constraint& constraint : constraints_) {
+    if (find_level(constraint.level) < 0) {
+      fail(name_, (constraint.where.empty() ? "" : constraint.where + ": ") + "constraint on unknown level '" +
+                      constraint.level + "'");
+    }
+  }
+}
+
+int Arch::find_level(std::string_view name) const noexcept {
+  for (int i = 0; i < num_levels(); ++i) {
+    if (level(i).name == name) return i;
+  }
+  return -1;
+}
+
+Count Arch::fanout_x(int i) const noexcept {
+  return (i == 0 ? arithmetic_.mesh_x : level(i - 1).mesh_x) / level(i).mesh_x;
+}
+
+Count Arch::fanout_y(int i) const noexcept {
+  return (i == 0 ? arithmetic_.mesh_y : level(i - 1).mesh_y) / level(i).mesh_y;
+}
+
+}  // namespace quantloom

@@ -1,0 +1,56 @@
+// The flat loop nest of a mapping, with the products every count needs. Internal to the core; built once per mapping.
+#pragma once
+
+#include <array>
+#include <span>
+
+#include "quantloom/arch.hpp"
+#include "quantloom/mapping.hpp"
+#include "quantloom/workload.hpp"
+
+namespace quantloom {
+
+enum class LoopKind : std::uint8_t { temporal, spatial_y, spatial_x };
+
+struct NestLoop {
+  int dim = 0;
+  int level = 0;
+  LoopKind kind = LoopKind::temporal;
+  Count bound = 1;
+  Count stride = 1;  // steps of the dim's coordinate per iteration: product of the dim's bounds further inside
+};
+
+// Loops of bound 1 are left out. Outermost loop first; the loops of level l are loops[begin[l]] .. loops[begin[l - 1]],
+// within them the temporal ones first, the spatial ones from spatial_begin[l].
+struct Nest {
+  static constexpr int kMaxLoops = kMaxLevels * kMaxDims * 3;
+
+  int num_levels = 0;
+  int num_loops = 0;
+  std::array<NestLoop, kMaxLoops> loops;
+  std::array<int, kMaxLevels> begin;
+  std::array<int, kMaxLevels> spatial_begin;
+  // Product of the bounds of a dim at a level and inside it (spatial ones of the level included).
+  std::array<std::array<Count, kMaxDims>, kMaxLevels> extent;
+  std::array<Count, kMaxLevels> spatial_x;   // product of this level's X bounds
+  std::array<Count, kMaxLevels> spatial_y;
+  std::array<Count, kMaxLevels> outer_x;     // product of the X bounds of all levels further out
+  std::array<Count, kMaxLevels> outer_y;
+  std::array<std::uint32_t, kMaxLevels> keep;
+  Count temporal_steps = 1;                  // product of all temporal bounds
+
+  [[nodiscard]] int end(int level) const noexcept { return level == 0 ? num_loops : begin[static_cast<std::size_t>(level - 1)]; }
+  [[nodiscard]] Count mapped_fanout(int level) const noexcept {
+    return saturating_mul(spatial_x[static_cast<std::size_t>(level)], spatial_y[static_cast<std::size_t>(level)]);
+  }
+  [[nodiscard]] Count replication(int level) const noexcept {
+    return saturating_mul(outer_x[static_cast<std::size_t>(level)], outer_y[static_cast<std::size_t>(level)]);
+  }
+};
+
+void build_nest(const Workload& workload, const Mapping& mapping, Nest& nest) noexcept;
+
+// Elements of a tensor's bounding box when dim d spans extent[d] (saturating).
+[[nodiscard]] Count tile_elements(const TensorSpec& tensor, std::span<const Count> extent) noexcept;
+
+}  // namespace quantloom
