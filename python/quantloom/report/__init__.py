@@ -1,0 +1,1 @@
+"""Results for people: the figure of a front and its table."""

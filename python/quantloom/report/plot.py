@@ -1,0 +1,201 @@
+"""The figure of a front: cost against accuracy, the uniform baselines, everything evaluated.
+
+Colours are those of Okabe and Ito, told apart by colour-blind readers; shapes differ too. Accuracy is drawn on a
+logarithmic scale of the error, so that the upper end, where designs are chosen, is not crushed by the wreckage of
+two-bit networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["CostAxis", "plot_front"]
+
+_FRONT, _UNIFORM, _CANDIDATE, _TEXT = "#0072B2", "#D55E00", "#8C8C8C", "#333333"
+_LEAST_ERROR = 1e-4  # an accuracy above 99.99 % is drawn there
+_PERCENT_TICKS = (0, 20, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 98.5, 99, 99.5, 99.9)
+_PREFIXES = {"T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9, "p": 1e-12}
+
+CostPoint = tuple[float, float]
+"""Cost in the unit of its axis, accuracy in 0..1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostAxis:
+    """A cost's name, its unit, and how many of that unit one step of the data is."""
+
+    name: str
+    unit: str
+    per_unit: float
+
+    @classmethod
+    def of(cls, objective: str) -> CostAxis:
+        """Return the axis of a hardware objective of the search, by its name there."""
+        known = {
+            "energy_pj": cls(name="Energy", unit="J", per_unit=1e-12),
+            "cycles": cls(name="Latency", unit="cycles", per_unit=1.0),
+            "edp": cls(name="Energy-delay product", unit="J·cycles", per_unit=1e-12),
+            "sum_edp": cls(name="Sum of layer EDPs", unit="J·cycles", per_unit=1e-12),
+            "weight_bits": cls(name="Weight memory", unit="bit", per_unit=1.0),
+        }
+        return known[objective]
+
+    def scaled(self, largest: float) -> tuple[float, str]:
+        """Return the factor and the unit that bring values up to `largest` below 1000."""
+        value = largest * self.per_unit
+        prefix = next((p for p, size in _PREFIXES.items() if value >= size), "p")
+        return self.per_unit / _PREFIXES[prefix], f"{prefix}{self.unit}"
+
+
+def plot_front(
+    path: Path,
+    *,
+    axis: CostAxis,
+    title: str,
+    points: Sequence[CostPoint],
+    baselines: Sequence[tuple[int, float, float]],
+    candidates: Sequence[CostPoint],
+    float_accuracy: float,
+) -> None:
+    """Write a PNG of 1200 x 800 pixels.
+
+    points: the front, cheapest first. baselines: (bits, cost, accuracy). candidates: everything evaluated. Costs in
+    the unit of the data (pJ, cycles, pJ*cycles, bits), accuracies in 0..1.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), dpi=400 / 3, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    shown = [cost for cost, _ in (*points, *((c, a) for _, c, a in baselines))]
+    factor, unit = axis.scaled(max(shown))
+    _draw_candidates(axes, candidates, factor)
+    _draw_front(axes, points, factor, right_end=1.08 * max(shown))
+    _draw_baselines(axes, baselines, factor)
+    _draw_saving(axes, points, baselines, factor)
+    _set_scales(axes, [a for _, a in points], float_accuracy, factor, shown)
+    axes.set_xlabel(f"{axis.name} ({unit})", fontsize=13)
+    axes.set_ylabel("Accuracy on the validation split (%)", fontsize=13)
+    axes.set_title(title, fontsize=14, loc="left")
+    axes.legend(loc="lower right", fontsize=11, frameon=True, framealpha=0.95, edgecolor="none")
+    canvas.print_png(str(path))
+
+
+def _draw_candidates(axes: Axes, candidates: Sequence[CostPoint], factor: float) -> None:
+    axes.scatter(
+        [cost * factor for cost, _ in candidates],
+        [accuracy for _, accuracy in candidates],
+        s=14,
+        color=_CANDIDATE,
+        alpha=0.35,
+        linewidths=0,
+        label=f"evaluated ({len(candidates)})",
+        zorder=1,
+    )
+
+
+def _draw_front(axes: Axes, points: Sequence[CostPoint], factor: float, right_end: float) -> None:
+    """Draw the front as the accuracy that can be had up to a cost."""
+    best = [points[0]]
+    for cost, accuracy in points[1:]:
+        if accuracy > best[-1][1]:
+            best.append((cost, accuracy))
+    steps = [*best, (right_end, best[-1][1])]
+    axes.step(
+        [c * factor for c, _ in steps], [a for _, a in steps], where="post", color=_FRONT, linewidth=1.6, zorder=3
+    )
+    axes.plot(
+        [c * factor for c, _ in points],
+        [a for _, a in points],
+        linestyle="none",
+        marker="o",
+        markersize=6,
+        color=_FRONT,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        label=f"front ({len(points)})",
+        zorder=4,
+    )
+
+
+def _draw_baselines(axes: Axes, baselines: Sequence[tuple[int, float, float]], factor: float) -> None:
+    axes.plot(
+        [cost * factor for _, cost, _ in baselines],
+        [accuracy for _, _, accuracy in baselines],
+        linestyle="none",
+        marker="s",
+        markersize=8,
+        color=_UNIFORM,
+        markeredgecolor="white",
+        markeredgewidth=0.8,
+        label="uniform bits",
+        zorder=5,
+    )
+    for bits, cost, accuracy in baselines:
+        axes.annotate(
+            f"{bits} bit",
+            (cost * factor, accuracy),
+            xytext=(8, -13),
+            textcoords="offset points",
+            fontsize=11,
+            color=_UNIFORM,
+            zorder=6,
+            annotation_clip=True,
+        )
+
+
+def _draw_saving(
+    axes: Axes, points: Sequence[CostPoint], baselines: Sequence[tuple[int, float, float]], factor: float
+) -> None:
+    """Draw what the front saves against the most accurate baseline that it beats, at no lower accuracy."""
+    for bits, cost, accuracy in sorted(baselines, key=lambda b: -b[2]):
+        cheapest = min((c for c, a in points if a >= accuracy), default=cost)
+        if cheapest < cost:
+            ends = {"xy": (cheapest * factor, accuracy), "xytext": (cost * factor, accuracy)}
+            arrow = {"arrowstyle": "->", "color": _TEXT, "linewidth": 1.2, "shrinkA": 6, "shrinkB": 1}
+            axes.annotate("", **ends, arrowprops=arrow, zorder=4)
+            axes.annotate(
+                f"−{100 * (1 - cheapest / cost):.0f} % against {bits} bit",
+                ((cheapest + cost) / 2 * factor, accuracy),
+                xytext=(0, -15),
+                textcoords="offset points",
+                ha="center",
+                fontsize=11,
+                color=_TEXT,
+                zorder=6,
+            )
+            return
+
+
+def _set_scales(
+    axes: Axes, front_accuracies: Sequence[float], float_accuracy: float, factor: float, shown: Sequence[float]
+) -> None:
+    import numpy as np
+
+    axes.axhline(float_accuracy, color=_TEXT, linewidth=1, linestyle=(0, (5, 4)), label="not quantized", zorder=2)
+    axes.set_yscale(
+        "function",
+        functions=(
+            lambda accuracy: -np.log10(np.maximum(1.0 - np.asarray(accuracy), _LEAST_ERROR)),
+            lambda level: 1.0 - 10.0 ** -np.asarray(level),
+        ),
+    )
+    top = 1.0 - (1.0 - min(max(*front_accuracies, float_accuracy), 1 - _LEAST_ERROR)) / 1.12
+    bottom = 1.0 - min((1.0 - min(front_accuracies)) * 1.08, 1.0)
+    axes.set_ylim(bottom, top)
+    axes.set_yticks([t / 100 for t in _PERCENT_TICKS if bottom <= t / 100 <= top])
+    axes.set_yticks([], minor=True)
+    axes.yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:.4g}")
+    low, high = min(shown) * factor, max(shown) * factor
+    axes.set_xlim(low - 0.06 * (high - low), high + 0.08 * (high - low))
+    axes.tick_params(labelsize=11)
+    axes.grid(color="#E3E3E3", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

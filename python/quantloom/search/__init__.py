@@ -1,0 +1,1 @@
+"""The joint search: problem, exact seeds, samplers, journal and the front; import from its modules."""

@@ -1,0 +1,111 @@
+"""The settings of one search: a plain record, checked once, recorded in the manifest of every run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Final, Literal, get_args
+
+from quantloom.errors import SearchError
+
+__all__ = ["OBJECTIVES", "SAMPLERS", "Objective", "SamplerName", "SearchConfig"]
+
+Objective = Literal["error", "energy_pj", "cycles", "edp", "sum_edp", "weight_bits"]
+"""error: 1 - accuracy on the validation split. energy_pj, cycles: sums over layers. edp: energy times cycles of the
+whole network, pJ*cycles. sum_edp: the sum of the layers' own products, pJ*cycles. weight_bits: of all weights."""
+
+SamplerName = Literal["nsga2", "random"]
+
+OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
+SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """What to search, over what, for how long.
+
+    model, arch, data, checkpoint: names or files as on the command line; the search only records them.
+    objectives: two or more of OBJECTIVES, minimised. bounds: upper bounds on objectives, in their units; a candidate
+    above one is never on the front, and if it is above a hardware bound it is not even evaluated for accuracy.
+    evaluations: distinct assignments whose accuracy may be measured, seeds and uniform baselines included.
+    population: survivors and children of a generation. generations: None for as many as the evaluations allow. seeds:
+    how many starting points are taken from the additive accuracy proxy; 0 for none. weight_bits, activation_bits: the
+    bits a gene may take; None for one for each packing class of the architecture. input_bits, output_bits: bits of
+    the network's input and of its logits, not searched; None to search them too. crossover_probability: of a pair of
+    parents. mutation_probability: of each gene; None for 1 / number of genes.
+    Raises SearchError on impossible values.
+    """
+
+    model: str
+    arch: str
+    data: str = "demo"
+    checkpoint: str | None = None
+    cost_model: str = "default"
+    mapping_objective: str = "edp"
+    objectives: tuple[Objective, ...] = ("error", "energy_pj")
+    bounds: Mapping[Objective, float] = field(default_factory=dict)
+    sampler: SamplerName = "nsga2"
+    evaluations: int = 400
+    population: int = 40
+    generations: int | None = None
+    seeds: int = 20
+    seed: int = 0
+    weight_bits: tuple[int, ...] | None = None
+    activation_bits: tuple[int, ...] | None = None
+    input_bits: int | None = 8
+    output_bits: int | None = 8
+    crossover_probability: float = 0.9
+    mutation_probability: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bounds", dict(self.bounds))
+        for name in (*self.objectives, *self.bounds):
+            _check_choice("objective", name, OBJECTIVES)
+        _check_choice("sampler", self.sampler, SAMPLERS)
+        if len(set(self.objectives)) != len(self.objectives) or len(self.objectives) < 2:
+            message = f"objectives must be two or more different ones, got {list(self.objectives)}"
+            raise SearchError(message, hint=f"choose among {', '.join(OBJECTIVES)}")
+        for name, bound in self.bounds.items():
+            if not bound > 0:
+                message = f"bounds.{name} must be above 0, got {bound}"
+                raise SearchError(message)
+        for key, least in (("evaluations", 1), ("population", 2), ("generations", 1), ("seeds", 0), ("seed", 0)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                message = f"{key} must be at least {least}, got {value}"
+                raise SearchError(message)
+        for key in ("crossover_probability", "mutation_probability"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value <= 1:
+                message = f"{key} must be between 0 and 1, got {value}"
+                raise SearchError(message)
+        self._check_bits()
+
+    def _check_bits(self) -> None:
+        for key in ("weight_bits", "activation_bits"):
+            bits = getattr(self, key)
+            if bits is not None and (not bits or sorted(set(bits)) != list(bits) or bits[0] < 1 or bits[-1] > 32):
+                message = f"{key} must be different bit-widths of 1..32 in ascending order, got {list(bits)}"
+                raise SearchError(message)
+        for key in ("input_bits", "output_bits"):
+            value = getattr(self, key)
+            if value is not None and not 1 <= value <= 32:
+                message = f"{key} must be in 1..32, got {value}"
+                raise SearchError(message)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the settings as plain values, ready for JSON."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "bounds"}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()} | {
+            "bounds": {str(name): bound for name, bound in self.bounds.items()}
+        }
+
+
+def _check_choice(what: str, name: str, choices: tuple[str, ...]) -> None:
+    if name in choices:
+        return
+    close = get_close_matches(name, choices, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"choose among {', '.join(choices)}"
+    message = f"unknown {what} {name!r}"
+    raise SearchError(message, hint=hint)

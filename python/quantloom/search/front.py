@@ -1,0 +1,329 @@
+"""What a search found: the front and the uniform baselines, complete enough to report without the network."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from quantloom.errors import SearchError
+from quantloom.search.config import Objective
+from quantloom.search.pareto import FloatArray, best_point_at_least_as_accurate
+from quantloom.workload.bits import BitWidths
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["SCHEMA_VERSION", "Front", "FrontPoint", "LayerChoice", "Saving", "TensorBits"]
+
+SCHEMA_VERSION = 1
+
+MeasuredOn = Literal["validation", "test"]
+
+_COST_FIELDS: dict[Objective, str] = {
+    "energy_pj": "energy_pj",
+    "cycles": "latency_cycles",
+    "edp": "edp_pj_cycles",
+    "sum_edp": "sum_edp_pj_cycles",
+    "weight_bits": "weight_memory_bits",
+}
+_COST_WORDS: dict[Objective, str] = {
+    "energy_pj": "energy",
+    "cycles": "latency",
+    "edp": "EDP",
+    "sum_edp": "sum of layer EDPs",
+    "weight_bits": "weight memory",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerChoice:
+    """Bits of one layer's tensors and what its optimal mapping costs at them."""
+
+    name: str
+    bits: BitWidths
+    energy_pj: float
+    latency_cycles: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorBits:
+    """Bits of one activation edge and how many elements it has for one sample."""
+
+    name: str
+    bits: int
+    elements: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontPoint:
+    """One assignment of bits with its costs. uniform_bits: those of a uniform baseline, None for other points."""
+
+    label: str
+    uniform_bits: int | None
+    layers: tuple[LayerChoice, ...]
+    edges: tuple[TensorBits, ...]
+    accuracy_validation: float
+    accuracy_test: float
+    energy_pj: float
+    latency_cycles: float
+    edp_pj_cycles: float
+    sum_edp_pj_cycles: float
+    weight_memory_bits: float
+    average_weight_bits: float
+
+    @property
+    def average_activation_bits(self) -> float:
+        """Bits of an activation element, averaged over all stored elements."""
+        return sum(e.bits * e.elements for e in self.edges) / sum(e.elements for e in self.edges)
+
+    def cost(self, objective: Objective) -> float:
+        """Return a hardware objective in its unit. Raises SearchError for the error, which is none."""
+        if objective not in _COST_FIELDS:
+            message = f"{objective!r} is not a hardware objective"
+            raise SearchError(message)
+        value: float = getattr(self, _COST_FIELDS[objective])
+        return value
+
+    def accuracy(self, split: MeasuredOn) -> float:
+        """Return the accuracy in 0..1 on a split."""
+        return self.accuracy_validation if split == "validation" else self.accuracy_test
+
+    def totals(self) -> dict[str, float | str | int | None]:
+        """Return all but the bits, with units in the keys."""
+        return {
+            "label": self.label,
+            "uniform_bits": self.uniform_bits,
+            "accuracy_validation": self.accuracy_validation,
+            "accuracy_test": self.accuracy_test,
+            **{name: getattr(self, name) for name in _COST_FIELDS.values()},
+            "average_weight_bits": self.average_weight_bits,
+            "average_activation_bits": self.average_activation_bits,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """What the front saves against one uniform baseline, at no loss of accuracy on the split it was chosen by.
+
+    point: the cheapest point of the front at least as accurate as the baseline on `chosen_on`. saved: share of the
+    baseline's cost, above 0. gain_validation, gain_test: accuracy of the point minus that of the baseline.
+    """
+
+    objective: Objective
+    baseline: str
+    chosen_on: MeasuredOn
+    point: str
+    saved: float
+    gain_validation: float
+    gain_test: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """Result of a search.
+
+    points: non-dominated on the validation split, cheapest first. baselines: uniform bits, ascending.
+    candidates: (evaluated, 1 + hardware objectives) accuracy on validation and costs of everything evaluated.
+    hypervolume: after each generation, the share dominated of the box from 0 to the worst baseline in every objective.
+    """
+
+    network: str
+    arch: str
+    accuracy_method: str
+    float_accuracy_validation: float
+    float_accuracy_test: float
+    objectives: tuple[Objective, ...]
+    points: tuple[FrontPoint, ...]
+    baselines: tuple[FrontPoint, ...]
+    candidates: FloatArray
+    hypervolume: tuple[float, ...] = field(default=())
+
+    @property
+    def hardware_objectives(self) -> tuple[Objective, ...]:
+        """The objectives other than the error."""
+        return tuple(name for name in self.objectives if name != "error")
+
+    def best(self, *, max_energy_pj: float | None = None, min_accuracy: float | None = None) -> FrontPoint:
+        """Return the most accurate point within an energy, or the one of least energy above an accuracy.
+
+        Accuracy is that on the validation split, so that the choice does not spoil the test split. With both bounds
+        the most accurate point is returned. Raises SearchError if none keeps them.
+        """
+        kept = [
+            p
+            for p in self.points
+            if (max_energy_pj is None or p.energy_pj <= max_energy_pj)
+            and (min_accuracy is None or p.accuracy_validation >= min_accuracy)
+        ]
+        if not kept:
+            least = min((p.energy_pj for p in self.points), default=float("nan"))
+            most = max((p.accuracy_validation for p in self.points), default=float("nan"))
+            message = f"no point of the front keeps max_energy_pj={max_energy_pj}, min_accuracy={min_accuracy}"
+            raise SearchError(message, hint=f"the front starts at {least:.6g} pJ and reaches an accuracy of {most:.4f}")
+        if max_energy_pj is None and min_accuracy is not None:
+            return min(kept, key=lambda p: (p.energy_pj, -p.accuracy_validation))
+        return max(kept, key=lambda p: (p.accuracy_validation, -p.energy_pj))
+
+    def savings(self, objective: Objective, chosen_on: MeasuredOn) -> tuple[Saving, ...]:
+        """Return what the front saves against each baseline; baselines that it does not beat are left out."""
+        accuracy = np.array([p.accuracy(chosen_on) for p in self.points])
+        cost = np.array([p.cost(objective) for p in self.points])
+        found = []
+        for baseline in self.baselines:
+            at = best_point_at_least_as_accurate(accuracy, cost, baseline.accuracy(chosen_on))
+            if at is None or cost[at] >= baseline.cost(objective):
+                continue
+            point = self.points[at]
+            found.append(
+                Saving(
+                    objective=objective,
+                    baseline=baseline.label,
+                    chosen_on=chosen_on,
+                    point=point.label,
+                    saved=1.0 - point.cost(objective) / baseline.cost(objective),
+                    gain_validation=point.accuracy_validation - baseline.accuracy_validation,
+                    gain_test=point.accuracy_test - baseline.accuracy_test,
+                )
+            )
+        return tuple(found)
+
+    def summary(self) -> str:
+        """Say in words by how much the front beats each uniform baseline, on the validation and on the test split."""
+        lines = [
+            f"{len(self.points)} points on the front of {len(self.candidates)} evaluated assignments "
+            f"({self.network} on {self.arch}, accuracy by {self.accuracy_method})",
+            f"not quantized: validation {_percent(self.float_accuracy_validation)}, "
+            f"test {_percent(self.float_accuracy_test)}",
+        ]
+        for objective in self.hardware_objectives:
+            lines.append(f"{_COST_WORDS[objective]} saved against uniform bits, at no lower accuracy:")
+            by_split = {
+                split: {s.baseline: s for s in self.savings(objective, split)} for split in ("validation", "test")
+            }
+            for baseline in self.baselines:
+                accuracies = (
+                    f"validation {_percent(baseline.accuracy_validation)}, test {_percent(baseline.accuracy_test)}"
+                )
+                lines.append(f"  {baseline.label} ({accuracies})")
+                lines += [
+                    f"    {_saving_in_words(split, found.get(baseline.label))}" for split, found in by_split.items()
+                ]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values for JSON: totals, bits of every tensor by name, savings, hypervolume trace."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "network": self.network,
+            "arch": self.arch,
+            "accuracy_method": self.accuracy_method,
+            "float_accuracy_validation": self.float_accuracy_validation,
+            "float_accuracy_test": self.float_accuracy_test,
+            "objectives": list(self.objectives),
+            "evaluations": len(self.candidates),
+            "points": [_point_to_json(p) for p in self.points],
+            "baselines": [_point_to_json(p) for p in self.baselines],
+            "savings": [
+                {name: getattr(s, name) for name in Saving.__slots__}
+                for objective in self.hardware_objectives
+                for split in ("validation", "test")
+                for s in self.savings(objective, split)
+            ],
+            "hypervolume_share": list(self.hypervolume),
+        }
+
+    def to_csv(self) -> str:
+        """Return a table with a line for each point and baseline, the bits of every tensor in columns of their own."""
+        rows = self._rows()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["schema_version"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the table of to_csv as a pandas data frame. Raises SearchError if pandas is not installed."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            message = "data frames need pandas, which is not installed"
+            raise SearchError(message, hint="pip install 'quantloom[frames]'") from error
+        return pd.DataFrame(self._rows())
+
+    def plot(self, path: Path | str, *, objective: Objective | None = None) -> None:
+        """Draw a PNG: a hardware objective (by default the first of the search) against accuracy on validation."""
+        from quantloom.report.plot import CostAxis, plot_front
+
+        chosen = objective or self.hardware_objectives[0]
+        if chosen not in self.hardware_objectives:
+            message = f"{chosen!r} is not among the searched objectives {list(self.hardware_objectives)}"
+            raise SearchError(message)
+        column = 1 + self.hardware_objectives.index(chosen)
+        plot_front(
+            Path(path),
+            axis=CostAxis.of(chosen),
+            title=f"{self.network} on {self.arch}",
+            points=[(p.cost(chosen), p.accuracy_validation) for p in self.points],
+            baselines=[(p.uniform_bits or 0, p.cost(chosen), p.accuracy_validation) for p in self.baselines],
+            candidates=[(row[column], row[0]) for row in self.candidates.tolist()],
+            float_accuracy=self.float_accuracy_validation,
+        )
+
+    def _rows(self) -> list[dict[str, object]]:
+        return [
+            {
+                "schema_version": SCHEMA_VERSION,
+                **p.totals(),
+                **{f"weight_bits:{layer.name}": layer.bits.weights for layer in p.layers},
+                **{f"activation_bits:{edge.name}": edge.bits for edge in p.edges},
+            }
+            for p in (*self.points, *self.baselines)
+        ]
+
+
+def _point_to_json(point: FrontPoint) -> dict[str, object]:
+    return {
+        **point.totals(),
+        "layers": [
+            {
+                "name": layer.name,
+                "weight_bits": layer.bits.weights,
+                "input_bits": layer.bits.inputs,
+                "output_bits": layer.bits.outputs,
+                "energy_pj": layer.energy_pj,
+                "latency_cycles": layer.latency_cycles,
+                "mapping": f"{layer.name} {layer.bits}",
+            }
+            for layer in point.layers
+        ],
+        "activation_bits": {edge.name: edge.bits for edge in point.edges},
+    }
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _points(gain: float) -> str:
+    return f"{100 * gain:+.2f} points"
+
+
+def _saving_in_words(split: str, saving: Saving | None) -> str:
+    if saving is None:
+        return f"chosen on {split}: no point of the front is as accurate and cheaper"
+    return (
+        f"chosen on {split}: {saving.point} saves {_percent(saving.saved)} "
+        f"(accuracy validation {_points(saving.gain_validation)}, test {_points(saving.gain_test)})"
+    )
+
+
+def labels(count: int) -> Sequence[str]:
+    """Return the labels of a front's points, cheapest first, in equal width."""
+    width = len(str(count))
+    return [f"front-{i:0{width}d}" for i in range(1, count + 1)]

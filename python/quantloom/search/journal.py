@@ -1,0 +1,271 @@
+"""The directory of a run: everything measured is on disk before the search goes on, and files are whole or absent.
+
+`evaluations.jsonl` grows by one synced line for each accuracy measured; every other file is written beside its name,
+synced and renamed into place. A run killed at any moment leaves at worst a last line without its end, which resuming
+drops.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+
+from quantloom.errors import SearchError, WorkloadError
+from quantloom.workload.network import BitAssignment
+
+__all__ = ["JOURNAL", "MANIFEST", "RUN_FILES", "SCHEMA_VERSION", "Evaluation", "RunDirectory", "Split"]
+
+SCHEMA_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+JOURNAL: Final = "evaluations.jsonl"
+RUN_FILES: Final = (MANIFEST, JOURNAL, "front.json", "front.csv", "mappings.json", "front.png")
+
+Split = Literal["validation", "test"]
+"""Where an accuracy was measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One measured accuracy. assignment: None for the unquantized network. details: figures for readers only."""
+
+    split: Split
+    assignment: BitAssignment | None
+    accuracy: float
+    details: Mapping[str, float] | None = None
+
+    def to_line(self) -> str:
+        """Return the line of the journal, without its end; the accuracy survives the round trip exactly."""
+        record: dict[str, object] = {"split": self.split, "accuracy": self.accuracy}
+        if self.assignment is not None:
+            record |= {"weights": list(self.assignment.weights), "groups": list(self.assignment.groups)}
+        return json.dumps(record | dict(self.details or {}))
+
+    @classmethod
+    def from_line(cls, line: str) -> Evaluation:
+        """Read a line of the journal. Raises ValueError or WorkloadError if it is none."""
+        record = json.loads(line)
+        if not isinstance(record, dict) or record.get("split") not in get_args(Split):
+            message = "no split"
+            raise ValueError(message)
+        accuracy = record.get("accuracy")
+        if not isinstance(accuracy, float | int) or not 0 <= accuracy <= 1:
+            message = "no accuracy in 0..1"
+            raise ValueError(message)
+        assignment = None
+        if "weights" in record or "groups" in record:
+            weights, groups = record.get("weights"), record.get("groups")
+            if not _are_bits(weights) or not _are_bits(groups):
+                message = "no bits"
+                raise ValueError(message)
+            assignment = BitAssignment(weights=tuple(weights), groups=tuple(groups))
+        return cls(split=record["split"], assignment=assignment, accuracy=float(accuracy))
+
+
+class RunDirectory:
+    """An open run directory; one process at a time holds it. Use as a context manager.
+
+    path: the directory. evaluations: what the journal held when it was opened, in order.
+    """
+
+    def __init__(
+        self, path: Path, journal: FileIO, evaluations: Iterable[Evaluation], manifest: Mapping[str, object]
+    ) -> None:
+        self.path = path
+        self._manifest = dict(manifest)
+        self.evaluations = tuple(evaluations)
+        self._journal = journal
+
+    @classmethod
+    def create(cls, path: Path, identity: Mapping[str, object], session: Mapping[str, object]) -> RunDirectory:
+        """Start a run in a new, empty or foreign directory.
+
+        identity: what the result depends on; a later resume must bring the same. session: when, how and with which
+        versions it is started. Both go to the manifest.
+        Raises SearchError if it holds a run already or cannot be written; nothing in it is touched then.
+        """
+        try:
+            _refuse_run(path)
+            path.mkdir(parents=True, exist_ok=True)
+            journal = _open_locked(path)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        manifest = {"schema_version": SCHEMA_VERSION, "status": "unfinished", **identity, "sessions": []}
+        run = cls(path, journal, (), manifest)
+        try:
+            _refuse_run(path)  # again, now that nobody else can be starting one
+            run._begin(session)
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    @classmethod
+    def resume(cls, path: Path, identity: Mapping[str, object], session: Mapping[str, object]) -> RunDirectory:
+        """Open a run to go on with it; the end of a line that was cut off is dropped. Arguments as for create.
+
+        Raises SearchError if there is no run, it was made with something else, it is being written by another
+        process, or its journal is damaged elsewhere than at its end.
+        """
+        manifest = read_manifest(path)
+        for key, now in _plain(identity).items():
+            if manifest.get(key) != now:
+                message = f"{path} was searched with another {key}: {_difference(manifest.get(key), now)}"
+                raise SearchError(message, hint="resume with what the run was started with, or start a new directory")
+        try:
+            journal = _open_locked(path)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        try:
+            run = cls(path, journal, _read_journal(path, journal), manifest)
+            run._begin(session)
+        except BaseException:
+            journal.close()
+            raise
+        return run
+
+    def _begin(self, session: Mapping[str, object]) -> None:
+        resumed_with = {"evaluations_before": len(self.evaluations)}
+        sessions = [*cast("list[object]", self._manifest["sessions"]), {**session, **resumed_with}]
+        self._manifest = {**self._manifest, "status": "unfinished", "sessions": sessions}
+        self.write_json(MANIFEST, self._manifest)
+
+    def finish(self, *, wall_s: float) -> None:
+        """Note in the manifest that the run is complete, and how long its last session took."""
+        *earlier, last = cast("list[dict[str, object]]", self._manifest["sessions"])
+        sessions = [*earlier, {**last, "wall_s": round(wall_s, 3)}]
+        self._manifest = {**self._manifest, "status": "finished", "sessions": sessions}
+        self.write_json(MANIFEST, self._manifest)
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._journal.close()
+
+    def append(self, evaluation: Evaluation) -> None:
+        """Add a line to the journal and wait until it is on disk. Raises SearchError if the disk refuses."""
+        line = evaluation.to_line().encode() + b"\n"
+        try:
+            while line:
+                line = line[self._journal.write(line) :]
+            os.fsync(self._journal.fileno())
+        except OSError as error:
+            raise _cannot_write(self.path / JOURNAL, error) from error
+
+    def write_json(self, name: str, value: object, *, indent: int | None = 1) -> None:
+        """Put a JSON file in place, whole."""
+        text = json.dumps(value, indent=indent, allow_nan=False) + "\n"
+        self.write(name, lambda path: _write_text(path, text))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Put a text file in place, whole."""
+        self.write(name, lambda path: _write_text(path, text))
+
+    def write(self, name: str, make: Callable[[Path], None]) -> None:
+        """Put in place the file that `make` writes at the path it is given. Raises SearchError if the disk refuses."""
+        temporary = self.path / f".{Path(name).stem}.{os.getpid()}{Path(name).suffix}"
+        try:
+            make(temporary)
+            _sync(temporary)
+            temporary.replace(self.path / name)
+            _sync(self.path)
+        except OSError as error:
+            raise _cannot_write(self.path / name, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def read_manifest(path: Path) -> dict[str, object]:
+    """Return the manifest of a run directory. Raises SearchError if there is none or it is not one of ours."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"{path} does not hold a run: {MANIFEST} cannot be read ({error})"
+        raise SearchError(message, hint="give the directory that an earlier search wrote") from error
+    readable = isinstance(manifest, dict) and isinstance(manifest.get("sessions"), list)
+    if not readable or manifest.get("schema_version") != SCHEMA_VERSION:
+        message = f"{path / MANIFEST} is not of schema_version {SCHEMA_VERSION}"
+        raise SearchError(message, hint="resume with the version of quantloom that wrote it")
+    return cast("dict[str, object]", manifest)
+
+
+def _refuse_run(path: Path) -> None:
+    for name in RUN_FILES:
+        # a journal without a line is what is left where starting a run failed
+        if (path / name).exists() and not (name == JOURNAL and (path / name).stat().st_size == 0):
+            message = f"{path} already holds a run ({name})"
+            raise SearchError(message, hint=f"continue it with `--resume {path}`, or choose another directory")
+
+
+def _read_journal(path: Path, journal: FileIO) -> list[Evaluation]:
+    """Read all whole lines and cut off the rest."""
+    journal.seek(0)
+    content = journal.read()
+    whole = content.rfind(b"\n") + 1
+    evaluations = []
+    for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
+        try:
+            evaluations.append(Evaluation.from_line(line.decode()))
+        except (ValueError, WorkloadError) as error:
+            message = f"{path / JOURNAL}:{number}: not an evaluation ({error})"
+            raise SearchError(message, hint="something else changed the file; remove the line to go on") from error
+    if whole < len(content):
+        journal.truncate(whole)
+        os.fsync(journal.fileno())
+    return evaluations
+
+
+def _open_locked(path: Path) -> FileIO:
+    """Open the journal for appending, for this process alone."""
+    journal = (path / JOURNAL).open("a+b", buffering=0)
+    try:
+        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        journal.close()
+        message = f"{path} is in use by another process"
+        raise SearchError(message, hint="wait for that search, or choose another directory") from error
+    return journal
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_write(path: Path, error: OSError) -> SearchError:
+    return SearchError(f"cannot write {path}: {error.strerror or error}", hint="choose a directory that can be written")
+
+
+def _are_bits(values: object) -> bool:
+    return isinstance(values, list) and all(type(v) is int for v in values)
+
+
+def _plain(values: Mapping[str, object]) -> dict[str, object]:
+    """Return the values as they are after a round trip through JSON."""
+    return cast("dict[str, object]", json.loads(json.dumps(dict(values))))
+
+
+def _difference(then: object, now: object) -> str:
+    """Say what differs, by key where both are mappings."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        keys = sorted(k for k in {*then, *now} if then.get(k) != now.get(k))
+        return ", ".join(f"{k} was {then.get(k)!r}, is {now.get(k)!r}" for k in keys)
+    return f"was {then!r}, is {now!r}"

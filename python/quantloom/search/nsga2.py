@@ -1,0 +1,171 @@
+"""NSGA-II over bit-widths, as a sampler; survival, ranking and tournament are pymoo's, the only place that imports it.
+
+Deb, Pratap, Agarwal and Meyarivan, A fast and elitist multiobjective genetic algorithm: NSGA-II, 2002. Genes are choice
+indices; crossover exchanges genes uniformly, mutation moves a gene to a neighbouring bit-width or to any other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.crossover import Crossover
+from pymoo.core.duplicate import DuplicateElimination
+from pymoo.core.evaluator import Evaluator
+from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.core.termination import NoTermination
+from pymoo.problems.static import StaticProblem
+
+from quantloom.search.pareto import FloatArray
+from quantloom.search.problem import IntArray, SearchProblem
+from quantloom.search.samplers import unseen_candidates
+
+__all__ = ["Nsga2Sampler", "cross_uniformly", "mutate"]
+
+_HUGE = 1e60  # stands for infinity in pymoo's arithmetic
+_NEIGHBOUR_SHARE = 0.7  # of the mutations; the others draw any other bit-width
+
+
+class Nsga2Sampler:
+    """NSGA-II behind the Sampler protocol.
+
+    start: (N, genes) different candidates of the first generation, seeds and uniforms; filled up at random to the
+    population. population: survivors of a generation, and children in one ask. crossover_probability: of a pair of
+    parents; the genes exchanged are then each drawn with 1/2. mutation_probability: of each gene of a child. No
+    candidate is proposed twice in the life of the sampler; where mating finds no new one, random ones step in.
+    """
+
+    def __init__(
+        self,
+        problem: SearchProblem,
+        start: IntArray,
+        *,
+        population: int,
+        crossover_probability: float,
+        mutation_probability: float | None,
+        random: np.random.Generator,
+    ) -> None:
+        self._problem = problem
+        self._population = population
+        self._random = random
+        self._seen: set[bytes] = {candidate.tobytes() for candidate in start}
+        first = self._filled_up(start)
+        rate = 1.0 / len(problem.genes) if mutation_probability is None else mutation_probability
+        self._pymoo_problem = Problem(
+            n_var=len(problem.genes),
+            n_obj=len(problem.objectives),
+            n_ieq_constr=1,
+            xl=np.zeros(len(problem.genes), dtype=np.int64),
+            xu=problem.choice_counts - 1,
+            vtype=int,
+        )
+        self._algorithm = NSGA2(
+            pop_size=population,
+            sampling=first,
+            crossover=_UniformCrossover(crossover_probability),
+            mutation=_StepMutation(problem.choice_counts, rate),
+            eliminate_duplicates=_NeverAgain(self._seen),
+        )
+        self._algorithm.termination = NoTermination()
+        self._algorithm.setup(self._pymoo_problem, seed=int(random.integers(2**31)))
+        self._pending: Any = None  # pymoo's Population, which is untyped
+
+    def ask(self) -> IntArray:
+        """Return the first generation, then children that were never proposed before; empty once none are left."""
+        genes = len(self._problem.genes)
+        children = self._algorithm.ask()
+        candidates = _genes_of(children, genes)
+        self._seen.update(candidate.tobytes() for candidate in candidates)
+        if len(candidates) == 0:
+            self._algorithm.termination = NoTermination()  # pymoo takes a fruitless mating for the end
+            candidates = self._filled_up(candidates)
+            children = Population.new(X=candidates)
+        self._pending = children
+        return candidates
+
+    def tell(self, candidates: IntArray, objectives: FloatArray, violations: FloatArray) -> None:
+        """Let the fittest of parents and children survive."""
+        finite = np.where(np.isfinite(objectives), objectives, _HUGE)
+        bounds = np.where(np.isfinite(violations), violations, _HUGE)[:, np.newaxis]
+        Evaluator().eval(StaticProblem(self._pymoo_problem, F=finite, G=bounds), self._pending)
+        self._algorithm.tell(infills=self._pending)
+
+    def _filled_up(self, candidates: IntArray) -> IntArray:
+        """Add random unseen candidates up to the population, and note them as seen."""
+        missing = self._population - len(candidates)
+        if missing <= 0:
+            return candidates
+        extra = unseen_candidates(self._problem, self._seen, missing, self._random)
+        self._seen.update(candidate.tobytes() for candidate in extra)
+        return np.concatenate([candidates, extra])
+
+
+def cross_uniformly(parents: IntArray, random: np.random.Generator) -> IntArray:
+    """Exchange each gene of two parents with probability 1/2. parents: (2, pairs, genes), returns the same shape."""
+    swap = random.random(parents.shape[1:]) < 0.5
+    return np.where(swap, parents[::-1], parents)
+
+
+def mutate(candidates: IntArray, choice_counts: IntArray, rate: float, random: np.random.Generator) -> IntArray:
+    """Change each gene with probability `rate`, mostly to a neighbouring choice, else to any other.
+
+    candidates: (N, genes) choice indices; choice_counts: (genes,). A step over an end goes the other way. A gene with
+    one choice stays.
+    """
+    hit = random.random(candidates.shape) < rate
+    step = np.where(random.random(candidates.shape) < 0.5, 1, -1)
+    near = candidates + step
+    near = np.where((near < 0) | (near >= choice_counts), candidates - step, near)
+    shift = random.integers(1, np.maximum(choice_counts, 2), size=candidates.shape)
+    anywhere = (candidates + shift) % choice_counts
+    moved = np.where(random.random(candidates.shape) < _NEIGHBOUR_SHARE, near, anywhere)
+    return np.where(hit & (choice_counts > 1), moved, candidates)
+
+
+def _genes_of(population: Any, genes: int) -> IntArray:
+    """Genes (N, genes) of a pymoo Population, which is untyped and None when it has nothing to propose."""
+    if population is None:
+        return np.empty((0, genes), dtype=np.int64)
+    values: IntArray = np.asarray(population.get("X"), dtype=np.int64).reshape(-1, genes)
+    return np.ascontiguousarray(values)
+
+
+class _UniformCrossover(Crossover):  # type: ignore[misc]  # pymoo is untyped
+    def __init__(self, probability: float) -> None:
+        super().__init__(n_parents=2, n_offsprings=2, prob=probability)
+
+    def _do(self, problem: Any, X: IntArray, *args: Any, random_state: Any = None, **kwargs: Any) -> IntArray:
+        return cross_uniformly(X, random_state)
+
+
+class _StepMutation(Mutation):  # type: ignore[misc]  # pymoo is untyped
+    def __init__(self, choice_counts: IntArray, rate: float) -> None:
+        super().__init__(prob=1.0)
+        self._choice_counts = choice_counts
+        self._rate = rate
+
+    def _do(self, problem: Any, X: IntArray, *args: Any, random_state: Any = None, **kwargs: Any) -> IntArray:
+        return mutate(X, self._choice_counts, self._rate, random_state)
+
+
+class _NeverAgain(DuplicateElimination):  # type: ignore[misc]  # pymoo is untyped
+    """Drops children that were proposed before or that are in this brood already; the sampler adds to `seen`."""
+
+    def __init__(self, seen: set[bytes]) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def do(self, pop: Any, *args: Any, **kwargs: Any) -> Any:
+        if not args:  # the first generation, which is different candidates already
+            return pop
+        brood = {np.asarray(x, dtype=np.int64).tobytes() for other in args[1:] for x in other.get("X")}
+        keep: npt.NDArray[np.bool_] = np.zeros(len(pop), dtype=np.bool_)
+        for i, x in enumerate(pop.get("X")):
+            key = np.asarray(x, dtype=np.int64).tobytes()
+            keep[i] = key not in self._seen and key not in brood
+            brood.add(key)
+        return pop[keep]

@@ -1,0 +1,342 @@
+"""The joint problem: which bits may be chosen, and what a whole population of choices costs in hardware.
+
+A *variable* is a bit-width of the network: first one for each layer's weights, then one for each edge group. A *gene*
+is what the search chooses: it sets one variable, or several that are tied; variables without a gene are fixed. A
+candidate is a row of choice indices, one for each gene, into that gene's ascending bits. Hardware costs are looked up
+in a table that holds the optimal mapping of every layer for every bit setting, so they are exact for the cost model
+and cost no mapping search here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from quantloom.errors import InfeasibleError, SearchError
+from quantloom.search.config import OBJECTIVES, Objective, SearchConfig
+from quantloom.search.pareto import FloatArray
+from quantloom.workload.bits import BitWidths
+from quantloom.workload.network import BitAssignment, Network
+
+if TYPE_CHECKING:
+    from quantloom import _core
+
+__all__ = [
+    "AccuracyEvaluator",
+    "Gene",
+    "HardwareCosts",
+    "HardwareObjectives",
+    "IntArray",
+    "SearchProblem",
+    "SensitivityTable",
+    "packing_class_bits",
+    "problem_from_config",
+]
+
+IntArray = npt.NDArray[np.int64]
+
+
+class AccuracyEvaluator(Protocol):
+    """Measures what the network still gets right with given bits; equal assignments must give equal accuracies."""
+
+    @property
+    def name(self) -> str:
+        """What it does, e.g. "ptq+bn"; part of a run's manifest."""
+
+    def accuracy(self, assignment: BitAssignment) -> float:
+        """Return the accuracy in 0..1 on the validation split; the search decides by this alone."""
+
+    def accuracy_test(self, assignment: BitAssignment) -> float:
+        """Return the accuracy in 0..1 on the test split; asked for the final report only."""
+
+    def float_accuracy(self) -> float:
+        """Return the accuracy in 0..1 of the network that is not quantized, on the validation split."""
+
+    def float_accuracy_test(self) -> float:
+        """Return the accuracy in 0..1 of the network that is not quantized, on the test split."""
+
+
+class SensitivityTable(Protocol):
+    """Predicted loss increase when one tensor alone is quantized; the increases are taken to add up."""
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """The B bit-widths of the columns, ascending."""
+
+    @property
+    def weights(self) -> FloatArray:
+        """(layers, B) loss increase of each layer's weights."""
+
+    @property
+    def groups(self) -> FloatArray:
+        """(edge groups, B) loss increase of each edge group's activations."""
+
+
+class HardwareCosts(Protocol):
+    """Cost of every layer under its optimal mapping for every bit setting."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the L layers, in the order of the network."""
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """The B bit-widths of each of the three tensor axes, ascending."""
+
+    @property
+    def energy_pj(self) -> FloatArray:
+        """(L, B weights, B inputs, B outputs) energy; infinite where nothing fits."""
+
+    @property
+    def cycles(self) -> FloatArray:
+        """(L, B weights, B inputs, B outputs) latency; infinite where nothing fits."""
+
+    def mapping(self, layer: str, bits: BitWidths) -> _core.Mapping:
+        """Return the mapping behind an entry of the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gene:
+    """One choice of the search. bits: what it may be, ascending. variables: indices of the bit-widths it sets."""
+
+    name: str
+    bits: tuple[int, ...]
+    variables: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareObjectives:
+    """Hardware side of N candidates, each (N,): pJ, cycles, pJ*cycles (twice), bits."""
+
+    energy_pj: FloatArray
+    cycles: FloatArray
+    edp: FloatArray
+    sum_edp: FloatArray
+    weight_bits: FloatArray
+
+    def __getitem__(self, name: Objective) -> FloatArray:
+        """Return one hardware objective by name."""
+        values: FloatArray = getattr(self, name)
+        return values
+
+
+def packing_class_bits(word_bits: Sequence[int], *, least: int = 2, most: int = 8) -> tuple[int, ...]:
+    """Return the largest bit-width of every packing class, ascending.
+
+    word_bits: widths of the words of the storage levels. Two bit-widths are in one class when every word holds
+    equally many elements of both; they then cost the same, so only the larger, more accurate one is worth trying.
+    Example: 16-bit words and 2..8 bits give 2, 3, 4, 5, 8.
+    """
+    largest = {tuple(word // bits for word in word_bits): bits for bits in range(least, most + 1)}
+    return tuple(sorted(largest.values()))
+
+
+class SearchProblem:
+    """Genes, objectives and bounds of one search, with the hardware cost of whole populations by table look-up.
+
+    fixed: bits of every variable, (layers + edge groups,); genes overwrite theirs. Raises SearchError if a bit-width
+    is not in the cost table or the table is of another network, InfeasibleError if some layer fits with no allowed
+    bits at all.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        costs: HardwareCosts,
+        *,
+        genes: Sequence[Gene],
+        fixed: Sequence[int],
+        objectives: Sequence[Objective] = ("error", "energy_pj"),
+        bounds: Mapping[Objective, float] | None = None,
+    ) -> None:
+        self.network = network
+        self.costs = costs
+        self.genes = tuple(genes)
+        self.fixed = tuple(fixed)
+        self.objectives = tuple(objectives)
+        self.bounds = dict(bounds or {})
+        self._check(costs)
+        widest = max((len(gene.bits) for gene in self.genes), default=1)
+        self._gene_bits = np.zeros((len(self.genes), widest), dtype=np.int64)
+        for row, gene in zip(self._gene_bits, self.genes, strict=True):
+            row[: len(gene.bits)] = gene.bits
+        self.choice_counts: IntArray = np.array([len(gene.bits) for gene in self.genes], dtype=np.int64)
+        self._table = _LayerTable(network, costs)
+        self._check_fits()
+
+    @property
+    def size(self) -> int:
+        """Number of different candidates, exact."""
+        product = 1
+        for gene in self.genes:
+            product *= len(gene.bits)
+        return product
+
+    @property
+    def uniform_bits(self) -> tuple[int, ...]:
+        """The bit-widths that every gene may take, ascending: the uniform baselines."""
+        common = set(self.genes[0].bits).intersection(*(gene.bits for gene in self.genes))
+        return tuple(sorted(common))
+
+    @property
+    def hardware_objectives(self) -> tuple[Objective, ...]:
+        """The objectives that need no accuracy, in their order."""
+        return tuple(name for name in self.objectives if name != "error")
+
+    def uniform(self, bits: int) -> IntArray:
+        """Return the candidate with these bits in every gene; fixed variables keep theirs."""
+        if bits not in self.uniform_bits:
+            message = f"{bits} bits are not allowed for every tensor; uniform baselines are {list(self.uniform_bits)}"
+            raise SearchError(message)
+        return np.array([gene.bits.index(bits) for gene in self.genes], dtype=np.int64)
+
+    def bits(self, candidates: IntArray) -> IntArray:
+        """Return the bits of every variable, (N, layers + edge groups), of candidates (N, genes)."""
+        chosen = self._gene_bits[np.arange(len(self.genes)), candidates]
+        bits = np.tile(np.array(self.fixed, dtype=np.int64), (len(candidates), 1))
+        for g, gene in enumerate(self.genes):
+            bits[:, list(gene.variables)] = chosen[:, g : g + 1]
+        return bits
+
+    def assignment(self, candidate: IntArray) -> BitAssignment:
+        """Return the bits of one candidate (genes,) as the record that accuracy evaluators take."""
+        row = [int(b) for b in self.bits(candidate[np.newaxis])[0]]
+        layers = len(self.network.layers)
+        return BitAssignment(weights=tuple(row[:layers]), groups=tuple(row[layers:]))
+
+    def hardware(self, candidates: IntArray) -> HardwareObjectives:
+        """Return the hardware objectives of candidates (N, genes).
+
+        A candidate's figures do not depend on its neighbours: layers are added in order, candidate by candidate.
+        """
+        return self._table.evaluate(self.bits(candidates))
+
+    def objective_values(self, hardware: HardwareObjectives, error: FloatArray) -> FloatArray:
+        """Return the (N, objectives) table to minimise. error: (N,), 1 - accuracy."""
+        return np.column_stack([error if name == "error" else hardware[name] for name in self.objectives])
+
+    def violations(self, hardware: HardwareObjectives, error: FloatArray | None = None) -> FloatArray:
+        """Return (N,) by how much bounds are exceeded, relative and summed; 0 is feasible, infinite where nothing fits.
+
+        Without error only the bounds on hardware are looked at.
+        """
+        total = np.where(np.isfinite(hardware.energy_pj), 0.0, np.inf)
+        for name, bound in self.bounds.items():
+            if name != "error":
+                total += np.maximum(hardware[name] / bound - 1.0, 0.0)
+            elif error is not None:
+                total += np.maximum(error / bound - 1.0, 0.0)
+        return total
+
+    def _check(self, costs: HardwareCosts) -> None:
+        layers, variables = len(self.network.layers), len(self.network.layers) + len(self.network.edge_groups)
+        if tuple(costs.layers) != tuple(layer.name for layer in self.network.layers):
+            message = f"the cost table is not of network {self.network.name!r}: its layers differ"
+            raise SearchError(message, hint="build the table from the same network")
+        shape = (layers, len(costs.bits), len(costs.bits), len(costs.bits))
+        if costs.energy_pj.shape != shape or costs.cycles.shape != shape:
+            message = f"the cost table must have shape {shape}, got {costs.energy_pj.shape} and {costs.cycles.shape}"
+            raise SearchError(message)
+        if len(self.fixed) != variables:
+            message = (
+                f"expected the bits of {variables} tensors ({layers} weights, then edge groups), got {len(self.fixed)}"
+            )
+            raise SearchError(message)
+        if not self.genes:
+            message = "nothing to search: every bit-width is fixed"
+            raise SearchError(message)
+        set_by = [v for gene in self.genes for v in gene.variables]
+        if len(set(set_by)) != len(set_by) or not all(0 <= v < variables for v in set_by):
+            message = "each tensor may be set by one gene only, and must exist"
+            raise SearchError(message)
+        wanted = {b for gene in self.genes for b in gene.bits}.union(self.fixed)
+        if missing := sorted(wanted.difference(costs.bits)):
+            message = f"the cost table holds {list(costs.bits)} bits but {missing} are to be searched"
+            raise SearchError(
+                message, hint="build the table with these bits, or restrict weight_bits and activation_bits"
+            )
+        for name in (*self.objectives, *self.bounds):
+            if name not in OBJECTIVES:
+                message = f"unknown objective {name!r}"
+                raise SearchError(message, hint=f"choose among {', '.join(OBJECTIVES)}")
+
+    def _check_fits(self) -> None:
+        """Raise InfeasibleError naming the layers that fit with none of the allowed bits."""
+        allowed = [(b,) for b in self.fixed]
+        for gene in self.genes:
+            for v in gene.variables:
+                allowed[v] = gene.bits
+        column = {b: i for i, b in enumerate(self.costs.bits)}
+        groups = len(self.network.layers)
+        stuck = []
+        for i, layer in enumerate(self.network.layers):
+            roles = (i, *(groups + self.network.edges[e].group for e in (layer.input_edge, layer.output_edge)))
+            choices = np.ix_(*([column[b] for b in allowed[v]] for v in roles))
+            if not np.isfinite(self.costs.energy_pj[i][choices]).any():
+                stuck.append(layer.name)
+        if stuck:
+            message = f"no mapping fits at any allowed bits for {len(stuck)} layers: {', '.join(stuck[:5])}"
+            raise InfeasibleError(message, hint="allow fewer bits, or use an architecture with larger buffers")
+
+
+class _LayerTable:
+    """The cost table laid out for look-up by population: one flat row of B^3 entries for each layer."""
+
+    def __init__(self, network: Network, costs: HardwareCosts) -> None:
+        layers, width = len(network.layers), len(costs.bits)
+        self._column_of_bits = np.zeros(max(costs.bits) + 1, dtype=np.int32)
+        self._column_of_bits[list(costs.bits)] = np.arange(width)
+        self._width = width
+        self._inputs = [layers + network.edges[layer.input_edge].group for layer in network.layers]
+        self._outputs = [layers + network.edges[layer.output_edge].group for layer in network.layers]
+        self._elements = [layer.weights_elements for layer in network.layers]
+        self._energy = np.ascontiguousarray(costs.energy_pj.reshape(layers, -1))
+        self._cycles = np.ascontiguousarray(costs.cycles.reshape(layers, -1))
+        with np.errstate(invalid="ignore", over="ignore"):
+            self._edp = self._energy * self._cycles
+
+    def evaluate(self, bits: IntArray) -> HardwareObjectives:
+        """Sum the layers' entries for bits (N, variables), each in use in the table."""
+        count = len(bits)
+        by_variable = np.ascontiguousarray(bits.T)
+        columns = self._column_of_bits[by_variable]
+        energy, cycles, sum_edp = np.zeros(count), np.zeros(count), np.zeros(count)
+        weight_bits = np.zeros(count)
+        for i, (source, target, elements) in enumerate(zip(self._inputs, self._outputs, self._elements, strict=True)):
+            entry = (columns[i] * self._width + columns[source]) * self._width + columns[target]
+            energy += self._energy[i].take(entry)
+            cycles += self._cycles[i].take(entry)
+            sum_edp += self._edp[i].take(entry)
+            weight_bits += by_variable[i] * float(elements)
+        return HardwareObjectives(
+            energy_pj=energy, cycles=cycles, edp=energy * cycles, sum_edp=sum_edp, weight_bits=weight_bits
+        )
+
+
+def problem_from_config(network: Network, costs: HardwareCosts, config: SearchConfig) -> SearchProblem:
+    """Return the problem of a configuration: a gene for each layer's weights and each edge group that is not fixed.
+
+    Bits left open in the configuration are those of the cost table up to 8.
+    """
+    default = tuple(b for b in costs.bits if b <= 8)
+    weight_bits = config.weight_bits or default
+    activation_bits = config.activation_bits or default
+    layers = len(network.layers)
+    fixed_groups = {}
+    if config.output_bits is not None:
+        fixed_groups[network.output_group] = config.output_bits
+    if config.input_bits is not None:
+        fixed_groups[network.input_group] = config.input_bits
+    fixed = [weight_bits[-1]] * layers + [activation_bits[-1]] * len(network.edge_groups)
+    genes = [Gene(name=layer.name, bits=weight_bits, variables=(i,)) for i, layer in enumerate(network.layers)]
+    for group, edges in enumerate(network.edge_groups):
+        if group in fixed_groups:
+            fixed[layers + group] = fixed_groups[group]
+        else:
+            name = network.edges[edges[0]].name
+            genes.append(Gene(name=name, bits=activation_bits, variables=(layers + group,)))
+    return SearchProblem(network, costs, genes=genes, fixed=fixed, objectives=config.objectives, bounds=config.bounds)

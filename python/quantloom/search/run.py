@@ -1,0 +1,400 @@
+"""One search from inputs to a written front: seeds, generations, a journal of all measurements, the report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from quantloom.errors import InfeasibleError, SearchError
+from quantloom.search.config import SearchConfig
+from quantloom.search.front import Front, FrontPoint, LayerChoice, TensorBits, labels
+from quantloom.search.journal import SCHEMA_VERSION, Evaluation, RunDirectory, Split
+from quantloom.search.pareto import FloatArray, hypervolume, non_dominated
+from quantloom.search.problem import (
+    AccuracyEvaluator,
+    HardwareCosts,
+    IntArray,
+    SearchProblem,
+    SensitivityTable,
+    problem_from_config,
+)
+from quantloom.search.samplers import RandomSampler, Sampler
+from quantloom.search.seeds import hull_seeds
+from quantloom.workload.network import BitAssignment, Network
+
+if TYPE_CHECKING:
+    from quantloom import _core
+
+__all__ = ["Progress", "SearchInputs", "run_search"]
+
+Progress = Callable[[int, int, str], None]
+"""Called as progress(done, total, text)."""
+
+_MAX_BARREN_GENERATIONS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchInputs:
+    """What a search works with. sensitivity: None to start without seeds.
+
+    hashes: SHA-256 of what the results depend on, by name (architecture file, network, checkpoint, data); a run is only
+    resumed with equal ones.
+    """
+
+    network: Network
+    arch: _core.Arch
+    costs: HardwareCosts
+    evaluator: AccuracyEvaluator
+    sensitivity: SensitivityTable | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_search(
+    config: SearchConfig,
+    inputs: SearchInputs,
+    *,
+    directory: Path | None = None,
+    resume: bool = False,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Front:
+    """Search, measure the front and the uniform baselines on the test split, and write everything to the directory.
+
+    directory: where the run is kept; None to keep nothing. resume: go on with the run in it; the result is the same
+    as if it had never stopped. command: the command line, for the manifest. Equal configuration and inputs give an
+    equal front, bit by bit.
+    Raises SearchError if the configuration does not fit the inputs or the directory cannot be used, InfeasibleError
+    if nothing keeps the bounds; both before anything is measured, as far as that can be known.
+    """
+    problem = problem_from_config(inputs.network, inputs.costs, config)
+    uniform = np.array([problem.uniform(b) for b in problem.uniform_bits], dtype=np.int64).reshape(
+        -1, len(problem.genes)
+    )
+    uniform = uniform[np.isfinite(problem.hardware(uniform).energy_pj)]
+    if config.evaluations < len(uniform):
+        message = f"{config.evaluations} evaluations do not suffice for the {len(uniform)} uniform baselines"
+        raise SearchError(message, hint=f"allow at least {len(uniform)} evaluations, better some hundreds")
+    start = _start(problem, inputs, config, uniform)
+    sampler = _make_sampler(problem, config, start)
+    with ExitStack() as stack:
+        run = None
+        if directory is not None:
+            open_directory = RunDirectory.resume if resume else RunDirectory.create
+            run = stack.enter_context(open_directory(directory, _manifest(config, inputs), _session(command)))
+        began = time.monotonic()
+        measure = _Accuracies(problem, inputs.evaluator, run)
+        trace = _search(problem, config, sampler, uniform, measure, progress or _no_progress)
+        front = _final_front(problem, inputs, measure, uniform, trace, progress or _no_progress)
+        if run is not None:
+            _write(run, front, problem, inputs.arch)
+            run.finish(wall_s=time.monotonic() - began)
+    return front
+
+
+class _Accuracies:
+    """Accuracies by assignment and split: from the journal where it has them, else measured and journalled at once."""
+
+    def __init__(self, problem: SearchProblem, evaluator: AccuracyEvaluator, run: RunDirectory | None) -> None:
+        self._problem = problem
+        self._evaluator = evaluator
+        self._run = run
+        self._known = {(e.split, e.assignment): e.accuracy for e in (run.evaluations if run is not None else ())}
+        self.evaluated: dict[bytes, float] = {}
+        """Accuracy on validation of the candidates seen in this search, by the bytes of their genes, in order."""
+
+    def validation(self, candidate: IntArray) -> float:
+        """Return the accuracy the search decides by."""
+        key = candidate.tobytes()
+        if key not in self.evaluated:
+            self.evaluated[key] = self._get("validation", candidate)
+        return self.evaluated[key]
+
+    def test(self, candidate: IntArray) -> float:
+        """Return the accuracy for the report."""
+        return self._get("test", candidate)
+
+    def unquantized(self, split: Split) -> float:
+        """Return the accuracy of the network that is not quantized."""
+        return self._get(split, None)
+
+    def candidates(self) -> IntArray:
+        """Return everything evaluated so far, (N, genes), in order."""
+        genes = len(self._problem.genes)
+        return np.frombuffer(b"".join(self.evaluated), dtype=np.int64).reshape(-1, genes)
+
+    def _get(self, split: Split, candidate: IntArray | None) -> float:
+        assignment = None if candidate is None else self._problem.assignment(candidate)
+        if (split, assignment) not in self._known:
+            began = time.monotonic()
+            accuracy = self._measure(split, assignment)
+            if not 0 <= accuracy <= 1:
+                message = f"accuracy must be in 0..1, but {self._evaluator.name} measured {accuracy}"
+                raise SearchError(message)
+            if self._run is not None:
+                details = self._details(candidate) | {"wall_s": round(time.monotonic() - began, 6)}
+                self._run.append(Evaluation(split=split, assignment=assignment, accuracy=accuracy, details=details))
+            self._known[split, assignment] = accuracy
+        return self._known[split, assignment]
+
+    def _measure(self, split: Split, assignment: BitAssignment | None) -> float:
+        evaluator = self._evaluator
+        if split == "test":
+            return float(evaluator.float_accuracy_test() if assignment is None else evaluator.accuracy_test(assignment))
+        return float(evaluator.float_accuracy() if assignment is None else evaluator.accuracy(assignment))
+
+    def _details(self, candidate: IntArray | None) -> dict[str, float]:
+        if candidate is None:
+            return {}
+        hardware = self._problem.hardware(candidate[np.newaxis])
+        return {
+            "energy_pj": float(hardware.energy_pj[0]),
+            "latency_cycles": float(hardware.cycles[0]),
+            "weight_memory_bits": float(hardware.weight_bits[0]),
+        }
+
+
+def _start(problem: SearchProblem, inputs: SearchInputs, config: SearchConfig, uniform: IntArray) -> IntArray:
+    """Return the different candidates to begin with: the uniform ones, then the seeds."""
+    seeds = np.empty((0, len(problem.genes)), dtype=np.int64)
+    if inputs.sensitivity is not None and config.seeds:
+        seeds = hull_seeds(problem, inputs.sensitivity, config.seeds)
+    unique = {candidate.tobytes(): candidate for candidate in np.concatenate([uniform, seeds])}
+    return np.array(list(unique.values()), dtype=np.int64).reshape(-1, len(problem.genes))
+
+
+def _make_sampler(problem: SearchProblem, config: SearchConfig, start: IntArray) -> Sampler:
+    random = np.random.default_rng(config.seed)
+    if config.sampler == "random":
+        return RandomSampler(problem, start, batch=config.population, random=random)
+    from quantloom.search.nsga2 import Nsga2Sampler
+
+    return Nsga2Sampler(
+        problem,
+        start,
+        population=config.population,
+        crossover_probability=config.crossover_probability,
+        mutation_probability=config.mutation_probability,
+        random=random,
+    )
+
+
+def _search(
+    problem: SearchProblem,
+    config: SearchConfig,
+    sampler: Sampler,
+    uniform: IntArray,
+    measure: _Accuracies,
+    progress: Progress,
+) -> tuple[float, ...]:
+    """Run the generations; return the dominated share of the box under the worst uniform baseline after each."""
+    total = config.evaluations
+    progress(0, total, "not quantized, uniform bits")
+    measure.unquantized("validation")
+    for candidate in uniform:
+        measure.validation(candidate)
+        progress(len(measure.evaluated), total, "uniform bits")
+    reference = _objectives_of(problem, measure, uniform).max(axis=0) if len(uniform) else None
+    trace: list[float] = []
+    generation = barren = 0
+    while len(measure.evaluated) < total and barren < _MAX_BARREN_GENERATIONS:
+        if config.generations is not None and generation >= config.generations:
+            break
+        candidates = sampler.ask()
+        if len(candidates) == 0:
+            break
+        generation += 1
+        hardware = problem.hardware(candidates)
+        accuracy: FloatArray = np.zeros(len(candidates))
+        before = len(measure.evaluated)
+        for i in np.flatnonzero(problem.violations(hardware) == 0):
+            if len(measure.evaluated) >= total and candidates[i].tobytes() not in measure.evaluated:
+                break
+            accuracy[i] = measure.validation(candidates[i])
+            progress(len(measure.evaluated), total, f"generation {generation}")
+        barren = 0 if len(measure.evaluated) > before else barren + 1
+        error = 1.0 - accuracy
+        sampler.tell(candidates, problem.objective_values(hardware, error), problem.violations(hardware, error))
+        if reference is not None:
+            trace.append(_dominated_share(problem, measure, reference))
+    return tuple(trace)
+
+
+def _objectives_of(problem: SearchProblem, measure: _Accuracies, candidates: IntArray) -> FloatArray:
+    error = 1.0 - np.array([measure.validation(candidate) for candidate in candidates])
+    return problem.objective_values(problem.hardware(candidates), error)
+
+
+def _dominated_share(problem: SearchProblem, measure: _Accuracies, reference: FloatArray) -> float:
+    """Volume dominated by all feasible candidates, as a share of the box between 0 and the reference."""
+    candidates, kept = _feasible(problem, measure)
+    scale = np.where(reference > 0, reference, 1.0)
+    points = _objectives_of(problem, measure, candidates[kept]) / scale
+    return hypervolume(points, reference / scale)
+
+
+def _feasible(problem: SearchProblem, measure: _Accuracies) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+    """Return everything evaluated and which of it keeps all bounds."""
+    candidates = measure.candidates()
+    error = 1.0 - np.array(list(measure.evaluated.values()))
+    return candidates, problem.violations(problem.hardware(candidates), error) == 0
+
+
+def _final_front(
+    problem: SearchProblem,
+    inputs: SearchInputs,
+    measure: _Accuracies,
+    uniform: IntArray,
+    trace: tuple[float, ...],
+    progress: Progress,
+) -> Front:
+    """Pick the non-dominated candidates by validation, then measure them and the baselines on the test split."""
+    evaluated, kept = _feasible(problem, measure)
+    if not kept.any():
+        bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in problem.bounds.items())
+        message = f"none of the {len(evaluated)} evaluated assignments keeps the bounds ({bounds})"
+        raise InfeasibleError(message, hint="loosen the bounds, allow fewer bits, or allow more evaluations")
+    objectives = _objectives_of(problem, measure, evaluated)
+    order = np.flatnonzero(kept)
+    order = order[non_dominated(objectives[order])]
+    _, first = np.unique(objectives[order], axis=0, return_index=True)
+    order = order[np.sort(first)]
+    hardware = problem.hardware(evaluated)
+    cheap = hardware[problem.hardware_objectives[0]]
+    order = order[np.lexsort((objectives[order, 0], cheap[order]))]
+    total = len(order) + len(uniform)
+    names = [*labels(len(order)), *(f"uniform-{_gene_bits(problem, candidate)}" for candidate in uniform)]
+    points = []
+    for i, candidate in enumerate([*evaluated[order], *uniform]):
+        progress(i, total, "test split")
+        bits = _gene_bits(problem, candidate) if i >= len(order) else None
+        points.append(_point(problem, measure, candidate, names[i], bits))
+    progress(total, total, "test split")
+    accuracy = np.array(list(measure.evaluated.values()))
+    return Front(
+        network=problem.network.name,
+        arch=inputs.arch.name,
+        accuracy_method=inputs.evaluator.name,
+        float_accuracy_validation=measure.unquantized("validation"),
+        float_accuracy_test=measure.unquantized("test"),
+        objectives=problem.objectives,
+        points=tuple(points[: len(order)]),
+        baselines=tuple(points[len(order) :]),
+        candidates=np.column_stack([accuracy, *(hardware[name] for name in problem.hardware_objectives)]),
+        hypervolume=trace,
+    )
+
+
+def _gene_bits(problem: SearchProblem, uniform_candidate: IntArray) -> int:
+    return problem.genes[0].bits[int(uniform_candidate[0])]
+
+
+def _point(
+    problem: SearchProblem, measure: _Accuracies, candidate: IntArray, label: str, uniform_bits: int | None
+) -> FrontPoint:
+    network, costs = problem.network, problem.costs
+    assignment = problem.assignment(candidate)
+    hardware = problem.hardware(candidate[np.newaxis])
+    column = {b: i for i, b in enumerate(costs.bits)}
+    layers = []
+    for i, layer in enumerate(network.layers):
+        bits = assignment.layer_bits(network, i)
+        entry = (i, column[bits.weights], column[bits.inputs], column[bits.outputs])
+        layers.append(
+            LayerChoice(
+                name=layer.name,
+                bits=bits,
+                energy_pj=float(costs.energy_pj[entry]),
+                latency_cycles=float(costs.cycles[entry]),
+            )
+        )
+    weight_memory_bits = float(hardware.weight_bits[0])
+    return FrontPoint(
+        label=label,
+        uniform_bits=uniform_bits,
+        layers=tuple(layers),
+        edges=tuple(
+            TensorBits(name=edge.name, bits=assignment.groups[edge.group], elements=edge.elements)
+            for edge in network.edges
+        ),
+        accuracy_validation=measure.validation(candidate),
+        accuracy_test=measure.test(candidate),
+        energy_pj=float(hardware.energy_pj[0]),
+        latency_cycles=float(hardware.cycles[0]),
+        edp_pj_cycles=float(hardware.edp[0]),
+        sum_edp_pj_cycles=float(hardware.sum_edp[0]),
+        weight_memory_bits=weight_memory_bits,
+        average_weight_bits=weight_memory_bits / network.weights,
+    )
+
+
+def _write(run: RunDirectory, front: Front, problem: SearchProblem, arch: _core.Arch) -> None:
+    run.write_json("mappings.json", _mappings(front, problem, arch), indent=None)
+    run.write_json("front.json", front.to_json())
+    run.write_text("front.csv", front.to_csv())
+    run.write("front.png", front.plot)
+
+
+def _mappings(front: Front, problem: SearchProblem, arch: _core.Arch) -> dict[str, object]:
+    """Return the mapping behind every layer of every point, once for each bit setting in use, as text and by level."""
+    workloads = {layer.name: layer.workload for layer in problem.network.layers}
+    wanted = {f"{c.name} {c.bits}": c for point in (*front.points, *front.baselines) for c in point.layers}
+    mappings: dict[str, object] = {}
+    for key, choice in wanted.items():
+        mapping = problem.costs.mapping(choice.name, choice.bits)
+        mappings[key] = {
+            "text": mapping.to_text(arch, workloads[choice.name]),
+            "levels_innermost_first": [
+                {
+                    "level": level.name,
+                    "temporal": [list(loop) for loop in loops.temporal],
+                    "spatial_x": [list(loop) for loop in loops.spatial_x],
+                    "spatial_y": [list(loop) for loop in loops.spatial_y],
+                    "keep": list(loops.keep),
+                }
+                for level, loops in zip(arch.levels, mapping.levels, strict=True)
+            ],
+        }
+    return {"schema_version": SCHEMA_VERSION, "arch": arch.name, "mappings": mappings}
+
+
+def _manifest(config: SearchConfig, inputs: SearchInputs) -> dict[str, object]:
+    return {
+        "kind": "quantloom search",
+        "network": inputs.network.name,
+        "accuracy_method": inputs.evaluator.name,
+        "inputs": dict(inputs.hashes),
+        "config": config.to_dict(),
+    }
+
+
+def _session(command: Sequence[str]) -> dict[str, object]:
+    return {
+        "started_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": list(command),
+        "versions": {"python": platform.python_version(), **_package_versions()},
+        "platform": platform.platform(),
+    }
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for package in ("quantloom", "numpy", "torch", "pymoo"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _no_progress(done: int, total: int, text: str) -> None:
+    """Say nothing."""

@@ -1,0 +1,1 @@
+"""Things for testing against quantloom: small searches, conformance checks of samplers."""
