@@ -41,7 +41,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 // "did you mean `x`?" for the nearest known name, or the list of them if none is near.
 std::string hint_for(std::string_view name, const std::vector<std::string>& known) {
   const std::string* best = nullptr;
-  std::size_t best_distance = std::max<std::size_t>(1, name.size() / 2);
+  std::size_t best_distance = name.size() < 2 ? 0 : std::max<std::size_t>(1, name.size() / 2);
   std::string all;
   for (const std::string& candidate : known) {
     all += (all.empty() ? "" : ", ") + candidate;
