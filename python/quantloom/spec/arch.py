@@ -6,7 +6,6 @@ here with its line; the constructor of the record checks once more.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -53,9 +52,9 @@ def arch_names() -> list[str]:
 def find_arch(name_or_path: str | PathLike[str]) -> Path:
     """The file behind a name from `arch_names()` or a path. Raises SpecError for an unknown name."""
     text = fspath(name_or_path)
-    for folder in _shipped_folders():
-        if re.fullmatch(r"[A-Za-z0-9_-]+", text) and (folder / f"{text}.yaml").is_file():
-            return folder / f"{text}.yaml"
+    shipped = [path for folder in _shipped_folders() for path in sorted(folder.glob("*.yaml")) if path.stem == text]
+    if shipped:
+        return shipped[0]
     path = Path(text)
     try:
         is_path = path.suffix in (".yaml", ".yml", ".json") or path.name != text or path.is_file()
@@ -179,7 +178,7 @@ def _level_fields(levels: Field | None) -> list[Field]:
 
 def _read_level(record: Record) -> _core.Level:
     technology = record.optional("technology")
-    is_dram = technology is not None and technology.choice(("SRAM", "DRAM"), "technology") == "DRAM"
+    is_dram = technology is not None and technology.choice(("DRAM", "SRAM"), "technology") == "DRAM"
     block_words = record.integer("block_words", 1)
     mesh_x, mesh_y = _read_instances(record)
     cluster = record.optional("cluster_size")
@@ -342,7 +341,10 @@ def _check_meshes(
     levels: list[_core.Level], fields: list[Field], arithmetic: _core.Arithmetic, arithmetic_field: Field | None
 ) -> None:
     """The instances of a level must spread evenly below those of the next outer level, on x and on y."""
-    inner = [*zip(levels[1:], fields[1:], strict=True), (arithmetic, arithmetic_field)]
+    inner: list[tuple[_core.Level | _core.Arithmetic, Field | None]] = [
+        *zip(levels[1:], fields[1:], strict=True),
+        (arithmetic, arithmetic_field),
+    ]
     for outer, (unit, field) in zip(levels, inner, strict=False):
         for axis, count, above in (("x", unit.mesh_x, outer.mesh_x), ("y", unit.mesh_y, outer.mesh_y)):
             if count % above != 0 and field is not None:

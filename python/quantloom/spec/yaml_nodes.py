@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import NoReturn, TypeAlias
 
 import yaml
 
@@ -212,11 +212,6 @@ def _syntax_error(problems: Problems, line: int, message: str, text: str) -> Spe
     return SpecError(f"{problems.where}:{line}: {message}", hint=hint)
 
 
-class _Mark(Protocol):
-    line: int
-    column: int
-
-
 @dataclass(slots=True)
 class _Frame:
     """A collection whose end has not been seen yet."""
@@ -240,39 +235,41 @@ class _Composer:
         self._anchors: dict[str, tuple[Node, int, int]] = {}
         self._nodes = 0
         self._documents = 0
+        self._line = 1  # of the event at hand
+        self._column = 1
 
     def take(self, event: yaml.Event) -> None:
+        """Take the next event. Raises SpecError if it breaks a limit."""
+        if event.start_mark is not None:
+            self._line, self._column = event.start_mark.line + 1, event.start_mark.column + 1
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                self._refuse(event.start_mark, "a second document begins here, expected one")
+                self._refuse("a second document begins here, expected one")
         elif isinstance(event, yaml.AliasEvent):
-            self._take_alias(event)
+            self._take_alias(event.anchor or "")
         elif isinstance(event, yaml.ScalarEvent):
-            self._check_tag(event.tag, event.start_mark)
-            mark = event.start_mark
+            self._check_tag(event.tag)
+            self._count(1)
             plain = event.style is None or event.style == ""
-            node = ScalarNode(line=mark.line + 1, column=mark.column + 1, text=event.value, plain=plain)
-            self._attach(node, size=1, height=0, anchor=event.anchor, mark=mark, count=1)
+            node = ScalarNode(line=self._line, column=self._column, text=event.value, plain=plain)
+            self._attach(node, size=1, height=0, anchor=event.anchor)
         elif isinstance(event, yaml.CollectionStartEvent):
-            self._open(event)
+            self._check_tag(event.tag)
+            self._count(1)
+            is_mapping = isinstance(event, yaml.MappingStartEvent)
+            self._stack.append(_Frame(is_mapping, self._line, self._column, event.anchor))
+            self._check_depth(len(self._stack))
         elif isinstance(event, yaml.CollectionEndEvent):
             self._close()
 
-    def _take_alias(self, event: yaml.AliasEvent) -> None:
-        name = event.anchor
+    def _take_alias(self, name: str) -> None:
         if name not in self._anchors:
-            self._refuse(event.start_mark, f"alias *{name} names nothing that ended before it")
+            self._refuse(f"alias {quote('*' + name)} names nothing that ended before it")
         node, size, height = self._anchors[name]
-        self._attach(node, size=size, height=height, anchor=None, mark=event.start_mark, count=size)
-
-    def _open(self, event: yaml.CollectionStartEvent) -> None:
-        self._check_tag(event.tag, event.start_mark)
-        self._count(1, event.start_mark)
-        mark = event.start_mark
-        is_mapping = isinstance(event, yaml.MappingStartEvent)
-        self._stack.append(_Frame(is_mapping, mark.line + 1, mark.column + 1, event.anchor))
-        self._check_depth(len(self._stack), mark)
+        self._count(size)
+        self._check_depth(len(self._stack) + height)
+        self._attach(node, size=size, height=height, anchor=None)
 
     def _close(self) -> None:
         frame = self._stack.pop()
@@ -281,14 +278,9 @@ class _Composer:
             node = MappingNode(line=frame.line, column=frame.column, entries=tuple(self._pairs(frame)))
         else:
             node = SequenceNode(line=frame.line, column=frame.column, items=tuple(frame.children))
-        self._attach(node, size=frame.size, height=frame.height, anchor=frame.anchor, mark=None, count=0)
+        self._attach(node, size=frame.size, height=frame.height, anchor=frame.anchor)
 
-    def _attach(
-        self, node: Node, *, size: int, height: int, anchor: str | None, mark: _Mark | None, count: int
-    ) -> None:
-        if mark is not None:
-            self._count(count, mark)
-            self._check_depth(len(self._stack) + height, mark)
+    def _attach(self, node: Node, *, size: int, height: int, anchor: str | None) -> None:
         if anchor is not None:
             self._anchors[anchor] = (node, size, height)
         if not self._stack:
@@ -307,26 +299,26 @@ class _Composer:
             elif key.plain and key.text == "<<":
                 self._problems.add(key.line, "", "merge keys (`<<`) are not read", "write the keys out")
             elif key.text in first_lines:
-                shown = quote(key.text)
+                shown = quote(key.text[:80])
                 self._problems.add(key.line, "", f"duplicate key `{shown}`, first on line {first_lines[key.text]}")
             else:
                 first_lines[key.text] = key.line
                 yield key, value
 
-    def _count(self, nodes: int, mark: _Mark) -> None:
+    def _count(self, nodes: int) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
-            self._refuse(mark, f"more than {MAX_NODES} values (aliases counted in full), the most that is read")
+            self._refuse(f"more than {MAX_NODES} values (aliases counted in full), the most that is read")
 
-    def _check_depth(self, depth: int, mark: _Mark) -> None:
+    def _check_depth(self, depth: int) -> None:
         if depth > MAX_DEPTH:
-            self._refuse(mark, f"nested more than {MAX_DEPTH} deep, the most that is read")
+            self._refuse(f"nested more than {MAX_DEPTH} deep, the most that is read")
 
-    def _check_tag(self, tag: str | None, mark: _Mark) -> None:
-        # "!" is how both parsers mark a quoted scalar or none at all.
+    def _check_tag(self, tag: str | None) -> None:
+        # "!" is how parsers mark a scalar that is text whatever it looks like.
         if tag is not None and tag != "!":
-            self._refuse(mark, f"tag `{quote(tag)}` is not read", "remove the tag; plain values are enough")
+            self._refuse(f"tag {quote(tag[:80])} is not read", "remove the tag; plain values are enough")
 
-    def _refuse(self, mark: _Mark, message: str, hint: str | None = None) -> None:
-        located = f"{self._problems.where}:{mark.line + 1}: {message}"
+    def _refuse(self, message: str, hint: str | None = None) -> NoReturn:
+        located = f"{self._problems.where}:{self._line}: {message}"
         raise SpecError(located, hint=hint)
