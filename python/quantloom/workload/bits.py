@@ -39,9 +39,9 @@ class BitWidths:
 
 def parse_bits(text: str) -> BitWidths:
     """Read `8` (all tensors), `a8w4` (inputs and outputs 8, weights 4) or `a8w4o6`. Raises WorkloadError otherwise."""
-    if re.fullmatch(r"\d+", text):
+    if re.fullmatch(r"[0-9]{1,4}", text):
         return BitWidths.uniform(int(text))
-    match = re.fullmatch(r"a(\d+)w(\d+)(?:o(\d+))?", text)
+    match = re.fullmatch(r"a([0-9]{1,4})w([0-9]{1,4})(?:o([0-9]{1,4}))?", text)
     if match is None:
         message = f"bits `{text}`: expected a number, aNwN or aNwNoN"
         raise WorkloadError(message, hint="for example 8, a8w4 (inputs and outputs 8, weights 4) or a8w4o8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ from quantloom.workload.layer import conv_workload, linear_workload
 from quantloom.workload.network import Network
 from quantloom.workload.operators import BINARY, OPERATORS, Action, supported_text
 
-__all__ = ["TracedModel", "network_from_torch", "trace"]
+__all__ = ["TracedModel", "network_from_builder", "network_from_torch", "trace"]
 
 # Packages whose functions are known by their bare name (builtin functions of torch name no package).
 _KNOWN_PACKAGES = {"", "torch", "_operator", "builtins", "math"}
@@ -59,6 +59,19 @@ def trace(module: nn.Module, example_shape: tuple[int, ...], *, name: str | None
 def network_from_torch(module: nn.Module, input_shape: tuple[int, ...], name: str) -> Network:
     """The network of a module for samples of input_shape (without the batch); errors as trace()."""
     return trace(module, input_shape, name=name).network
+
+
+def network_from_builder(build: Callable[[], object], input_shape: tuple[int, ...], name: str) -> Network:
+    """The network of the module that build() makes; torch's random state is the same afterwards.
+
+    Raises WorkloadError if build() returns anything but a module; other errors as trace().
+    """
+    with torch.random.fork_rng(devices=[]):
+        module = build()
+        if not isinstance(module, nn.Module):
+            message = f"model `{name}` is a {type(module).__name__}, expected a torch.nn.Module"
+            raise WorkloadError(message, hint="the function must return the module itself")
+        return network_from_torch(module, input_shape, name)
 
 
 # ---- tracing ---------------------------------------------------------------------------------------------------------

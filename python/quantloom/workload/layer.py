@@ -1,7 +1,7 @@
 """Workloads of the usual layers: convolution, linear, and any einsum with affine ranks.
 
 Dims of a convolution, always in this order: C, M (input and output channels), R, S (kernel width and height),
-N (batch), P, Q (output width and height). A grouped layer has G (groups) in front, and C and M then count channels of one group:
+N (batch), P, Q (output width and height). A grouped layer has G (groups) in front; its C and M count one group:
 a depthwise convolution has G = channels and C = M = 1. P and R belong to the width, Q and S to the height.
 Padding is not part of a workload: the output size is given, and the Inputs tensor is what the windows touch.
 """

@@ -13,7 +13,7 @@ from quantloom.errors import WorkloadError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["MODEL_NAMES", "OPTIONS", "ModelSpec", "build", "parse_model"]
+__all__ = ["MODEL_NAMES", "OPTIONS", "ModelSpec", "build", "parse_model", "suggest"]
 
 MODEL_NAMES = ("mobilenet_v1", "mobilenet_v2")
 
@@ -50,11 +50,11 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.name not in MODEL_NAMES:
             message = f"unknown model `{self.name}`"
-            raise WorkloadError(message, hint=_suggest(self.name, MODEL_NAMES, "the zoo has"))
+            raise WorkloadError(message, hint=suggest(self.name, MODEL_NAMES, "the zoo has"))
         for key in self.options:
             if key not in OPTIONS:
                 message = f"{self.name}: unknown option `{key}`"
-                raise WorkloadError(message, hint=_suggest(key, OPTIONS, "options are"))
+                raise WorkloadError(message, hint=suggest(key, OPTIONS, "options are"))
         completed = {
             key: _check_value(self.name, key, self.options.get(key, option.default)) for key, option in OPTIONS.items()
         }
@@ -107,7 +107,7 @@ def build(name: str, **options: int | float) -> nn.Module:
 
 
 def _parse_number(text: str, key: str, value: str) -> int | float:
-    if re.fullmatch(r"[+-]?\d+", value):
+    if re.fullmatch(r"[+-]?[0-9]{1,18}", value):
         return int(value)
     try:
         return float(value)
@@ -126,7 +126,7 @@ def _check_value(name: str, key: str, value: int | float) -> int | float:
     return int(value) if option.is_whole else float(value)
 
 
-def _suggest(word: str, known: Iterable[str], label: str) -> str:
+def suggest(word: str, known: Iterable[str], label: str) -> str:
     """A hint: the nearest known word, if one is near, and all of them."""
     names = list(known)
     near = difflib.get_close_matches(word, names, n=1)

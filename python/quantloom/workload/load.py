@@ -1,0 +1,131 @@
+"""Turn what a person writes for MODEL into a Network: a zoo name, a function of theirs, or a network.yaml."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantloom import zoo
+from quantloom.errors import QuantloomError, WorkloadError
+from quantloom.workload.network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["DEFAULT_INPUT_SHAPE", "ModelSource", "find_model", "load_network"]
+
+DEFAULT_INPUT_SHAPE = (3, 224, 224)  # of a user's function, unless it is given
+
+_FORMS = "a name of the zoo, package.module:function returning a torch.nn.Module, or a network.yaml"
+_FUNCTION = re.compile(r"(?P<path>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)(?P<options>:.*)?")
+_SIZE = re.compile(r"(\d{1,6})(?:x(\d{1,6}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """A model that can be built: a short name, how to build it, and the shape of one sample it is meant for."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    input_shape: tuple[int, ...]
+
+
+def load_network(spec: str, input_shape: tuple[int, ...] | None = None) -> Network:
+    """The network that `spec` describes; torch is loaded unless it is a file.
+
+    spec: "mobilenet_v2", "mobilenet_v1:width=0.25,input=32,classes=10,channels=1"; "package.module:function" with the
+    current directory importable, and ":input=128,channels=1" or ":input=96x160" (height x width) behind it for samples
+    other than 3x224x224; or a path ending in .yaml or .yml. input_shape: of one sample, instead of the one in `spec`.
+    Raises WorkloadError (unknown model, bad option, code that fails), UnsupportedOpError, or SpecError for a file.
+    """
+    if spec.endswith((".yaml", ".yml")):
+        if input_shape is not None:
+            message = f"{spec}: an input shape is given, but the file fixes the shape of every layer"
+            raise WorkloadError(message, hint="leave the input shape out")
+        from quantloom.spec.network import load_network_yaml  # the only need of yaml here
+
+        return load_network_yaml(spec)
+    source = find_model(spec)
+    from quantloom.workload.from_torch import network_from_builder  # loads torch
+
+    return network_from_builder(source.build, input_shape or source.input_shape, source.name)
+
+
+def find_model(spec: str) -> ModelSource:
+    """The torch model that `spec` names (not a file); nothing is built yet. Raises WorkloadError as load_network()."""
+    match = _FUNCTION.fullmatch(spec)
+    if match is not None and match["path"] not in zoo.MODEL_NAMES:
+        name = f"{match['path']}:{match['function']}"
+        shape = _read_options(spec, (match["options"] or "")[1:])
+        return ModelSource(name=name, build=_find_function(match["path"], match["function"]), input_shape=shape)
+    name = spec.partition(":")[0].strip()
+    if name not in zoo.MODEL_NAMES:
+        message = f"unknown model `{spec}`"
+        raise WorkloadError(message, hint=f"{zoo.suggest(name, zoo.MODEL_NAMES, 'the zoo has')}; expected {_FORMS}")
+    model = zoo.parse_model(spec)
+    return ModelSource(
+        name=model.text, build=lambda: zoo.build(model.name, **model.options), input_shape=model.input_shape
+    )
+
+
+def _read_options(spec: str, text: str) -> tuple[int, ...]:
+    """Input shape from "input=96x160,channels=1" behind a function."""
+    channels, height, width = DEFAULT_INPUT_SHAPE
+    for part in text.split(",") if text else ():
+        key, _, value = (piece.strip() for piece in part.partition("="))
+        size = _SIZE.fullmatch(value)
+        if key == "input" and size is not None:
+            height, width = int(size[1]), int(size[2] or size[1])
+        elif key == "channels" and size is not None and size[2] is None:
+            channels = int(size[1])
+        else:
+            message = f"{spec}: cannot read the option `{part}`"
+            raise WorkloadError(
+                message, hint="behind a function stand input=SIZE or input=HEIGHTxWIDTH, and channels=N"
+            )
+    return channels, height, width
+
+
+def _find_function(path: str, function: str) -> Callable[[], nn.Module]:
+    """The function (or class) of a module that can be imported from the current directory or the environment."""
+    try:
+        with _importable_directory(Path.cwd()):
+            found = getattr(importlib.import_module(path), function, None)
+    except Exception as error:  # importing runs the user's code: anything can be raised
+        message = f"model `{path}:{function}`: cannot import {path}: {type(error).__name__}: {error}"
+        raise WorkloadError(message, hint=f"is it installed or below {Path.cwd()}? expected {_FORMS}") from error
+    if not callable(found):
+        what = "has no" if found is None else "is not a function:"
+        message = f"model `{path}:{function}`: module {path} {what} `{function}`"
+        raise WorkloadError(message, hint="name a function without arguments that returns a torch.nn.Module")
+
+    def build() -> nn.Module:
+        try:
+            with _importable_directory(Path.cwd()):
+                module: nn.Module = found()
+        except QuantloomError:
+            raise
+        except Exception as error:  # the user's code: anything can be raised
+            message = f"model `{path}:{function}`: the function fails: {type(error).__name__}: {error}"
+            raise WorkloadError(message, hint="it is called without arguments") from error
+        return module
+
+    return build
+
+
+@contextmanager
+def _importable_directory(directory: Path) -> Iterator[None]:
+    """Puts a directory first on the import path for a while."""
+    entry = str(directory)
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)

@@ -1,0 +1,122 @@
+"""The model zoo: totals, shapes and names of the networks, and the errors of a mistyped one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from quantloom import zoo
+from quantloom.errors import WorkloadError
+from quantloom.workload.load import load_network
+
+
+@pytest.mark.parametrize(
+    ("spec", "macs", "weights", "layers"),
+    [
+        ("mobilenet_v1:classes=100", 567_818_752, 3_287_488, 28),
+        ("mobilenet_v2:classes=100", 299_622_272, 2_317_760, 53),
+        ("mobilenet_v1", 568_740_352, 4_209_088, 28),
+        ("mobilenet_v2", 300_774_272, 3_469_760, 53),
+    ],
+)
+def test_totals_at_224_are_the_true_ones(spec: str, macs: int, weights: int, layers: int) -> None:
+    network = load_network(spec)
+    assert (network.macs, network.weights, len(network.layers)) == (macs, weights, layers)
+
+
+@pytest.mark.parametrize(
+    ("spec", "last_map"),
+    [
+        ("mobilenet_v1", (1024, 7, 7)),
+        ("mobilenet_v2", (1280, 7, 7)),
+        ("mobilenet_v1:input=65", (1024, 3, 3)),
+        ("mobilenet_v1:input=64", (1024, 4, 4)),
+        ("mobilenet_v1:input=32", (1024, 2, 2)),
+        ("mobilenet_v2:input=64", (1280, 8, 8)),
+        ("mobilenet_v2:input=32", (1280, 4, 4)),
+        ("mobilenet_v1:input=28,width=0.25,channels=1", (256, 2, 2)),
+        ("mobilenet_v2:input=28,width=0.35", (1280, 4, 4)),
+    ],
+)
+def test_last_feature_map_has_the_documented_size(spec: str, last_map: tuple[int, ...]) -> None:
+    network = load_network(spec)
+    assert network.edges[-3].shape == last_map
+
+
+def test_v2_channels_are_multiples_of_8_and_never_below_90_percent() -> None:
+    model = zoo.build("mobilenet_v2", width=0.35, input=32, classes=10)
+    widths = {m.out_channels for m in model.modules() if isinstance(m, torch.nn.Conv2d)}
+    assert all(width % 8 == 0 for width in widths)
+    assert model.get_submodule("features.0.0").out_channels == 16  # 11.2 rounds to 8, which is below 90 %
+    assert model.get_submodule("features.18.0").out_channels == 1280
+
+
+def test_v1_channels_are_truncated_and_at_least_8() -> None:
+    model = zoo.build("mobilenet_v1", width=0.1, input=32, classes=10)
+    assert model.get_submodule("features.0.0").out_channels == 8
+    assert model.get_submodule("features.13.pointwise.0").out_channels == 102
+
+
+def test_v2_has_the_names_of_torchvision() -> None:
+    names = set(zoo.build("mobilenet_v2", input=32, classes=10).state_dict())
+    assert {"features.0.0.weight", "features.1.conv.0.0.weight", "features.1.conv.1.weight"} <= names
+    assert {"features.2.conv.2.weight", "features.2.conv.3.running_mean", "classifier.1.bias"} <= names
+
+
+def test_building_repeats_with_the_seed_and_returns_logits() -> None:
+    outputs = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        model = zoo.build("mobilenet_v1", width=0.25, input=28, classes=10, channels=1).eval()
+        with torch.no_grad():
+            outputs.append(model(torch.linspace(0, 1, 2 * 28 * 28).reshape(2, 1, 28, 28)))
+    assert outputs[0].shape == (2, 10)
+    assert torch.equal(outputs[0], outputs[1])
+
+
+def test_spec_text_is_the_shortest_that_reads_back() -> None:
+    spec = zoo.parse_model("mobilenet_v1: input=32, width=0.3333333333333333, classes=1000")
+    assert spec.text == "mobilenet_v1:width=0.3333333333333333,input=32"
+    assert zoo.parse_model(spec.text) == spec
+    assert spec.input_shape == (3, 32, 32)
+    assert dict(spec.options) == {"width": 1 / 3, "input": 32, "classes": 1000, "channels": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("mobilnet_v2", "unknown model `mobilnet_v2`", "did you mean `mobilenet_v2`? the zoo has"),
+        ("vgg", "unknown model `vgg`", "the zoo has mobilenet_v1, mobilenet_v2"),
+        ("mobilenet_v1:witdh=1", "mobilenet_v1: unknown option `witdh`", "did you mean `width`?"),
+        ("mobilenet_v1:width", "mobilenet_v1:width: expected option=value, got `width`", "for example mobilenet_v1:"),
+        ("mobilenet_v1:width=big", "option `width`: expected a number, got `big`", "for example"),
+        ("mobilenet_v1:width=1,width=2", "option `width` is given twice", "once"),
+        ("mobilenet_v1:width=inf", "option `width`: expected a number in 0.01..16, got inf", "every channel count"),
+        ("mobilenet_v1:width=nan", "option `width`: expected a number in 0.01..16, got nan", "every channel count"),
+        ("mobilenet_v1:input=32.5", "option `input`: expected a whole number in 8..4096, got 32.5", "pixels"),
+        ("mobilenet_v2:classes=0", "option `classes`: expected a whole number in 1..1e+06, got 0", "logits"),
+    ],
+)
+def test_mistyped_model_is_one_clear_error(text: str, message: str, hint: str) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        zoo.parse_model(text)
+    assert message in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+def test_build_checks_its_options_too() -> None:
+    with pytest.raises(WorkloadError, match="unknown option `clases`"):
+        zoo.build("mobilenet_v1", clases=10)
+    with pytest.raises(WorkloadError, match="got True"):
+        zoo.build("mobilenet_v1", classes=True)
+
+
+def test_reading_a_model_spec_does_not_load_torch() -> None:
+    code = (
+        "import sys; from quantloom import zoo; import quantloom.workload.load;"
+        " zoo.parse_model('mobilenet_v1:width=0.5'); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
