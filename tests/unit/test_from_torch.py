@@ -331,10 +331,29 @@ def test_more_inputs_or_outputs_than_one_are_refused() -> None:
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
             return x, self.fc(x)
 
+    indices = nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(2, return_indices=True))
+    with pytest.raises(UnsupportedOpError, match="MaxPool2d in module `1` returns several tensors"):
+        trace(indices, (3, 4, 4))
     with pytest.raises(UnsupportedOpError, match="TwoInputs takes 2 inputs: x, y"):
         trace(TwoInputs(), (3,))
     with pytest.raises(UnsupportedOpError, match="TwoOutputs must return one tensor"):
         trace(TwoOutputs(), (3,))
+
+
+def test_constants_are_no_edges_and_input_normalisation_is_fused() -> None:
+    class Normalised(nn.Module):
+        mean: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.ones(3, 1, 1))
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv((x - self.mean) / 2.0)
+
+    network = trace(Normalised(), (3, 4, 4)).network
+    assert [(edge.name, edge.node) for edge in network.edges] == [("x", "truediv"), ("conv", "conv")]
 
 
 def test_network_without_layers_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from quantloom.workload.network import BitAssignment, Edge, Layer, Network
 from quantloom.workload.paper import paper_workloads
 
 PAPER_LAYERS = Path(__file__).parents[1] / "golden" / "paper_layers.json"
+
+load_once = functools.cache(load_network)
 
 
 def elements(workload: Workload) -> dict[str, int]:
@@ -214,7 +217,7 @@ def strides_of(workload: Workload) -> tuple[int, int]:
 def test_paper_workloads_are_the_layers_of_the_papers_tool(model: str, classes: int) -> None:
     lists = json.loads(PAPER_LAYERS.read_text())
     expected = [dims_of_row(row, lists["_columns"]) for row in lists[model]]
-    network = paper_workloads(load_network(f"{model}:classes={classes}"))
+    network = paper_workloads(load_once(f"{model}:classes={classes}"))
     assert [(dict(layer.workload.dims), strides_of(layer.workload)) for layer in network.layers] == expected
 
 
@@ -225,7 +228,7 @@ def test_paper_list_of_v2_has_1000_classes_where_that_of_v1_has_100() -> None:
 
 @pytest.mark.parametrize(("model", "ratio"), [("mobilenet_v1", 8.5), ("mobilenet_v2", 18.5)])
 def test_paper_workloads_overcount_macs_but_keep_the_weights(model: str, ratio: float) -> None:
-    true = load_network(f"{model}:classes=100")
+    true = load_once(f"{model}:classes=100")
     paper = paper_workloads(true)
     assert paper.macs / true.macs == pytest.approx(ratio, rel=0.01)
     assert paper.weights == true.weights

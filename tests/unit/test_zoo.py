@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ import torch
 from quantloom import zoo
 from quantloom.errors import WorkloadError
 from quantloom.workload.load import load_network
+
+load_once = functools.cache(load_network)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +26,7 @@ from quantloom.workload.load import load_network
     ],
 )
 def test_totals_at_224_are_the_true_ones(spec: str, macs: int, weights: int, layers: int) -> None:
-    network = load_network(spec)
+    network = load_once(spec)
     assert (network.macs, network.weights, len(network.layers)) == (macs, weights, layers)
 
 
@@ -42,7 +45,7 @@ def test_totals_at_224_are_the_true_ones(spec: str, macs: int, weights: int, lay
     ],
 )
 def test_last_feature_map_has_the_documented_size(spec: str, last_map: tuple[int, ...]) -> None:
-    network = load_network(spec)
+    network = load_once(spec)
     assert network.edges[-3].shape == last_map
 
 

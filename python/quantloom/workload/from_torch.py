@@ -199,6 +199,10 @@ class _Graph:
         """Whether the value is a tensor or several, and not a size or other plain value."""
         return _holds_tensor(self._values[node])
 
+    def is_tensor(self, node: fx.Node) -> bool:
+        """Whether the value is exactly one tensor."""
+        return isinstance(self._values[node], Tensor)
+
     def shape(self, node: fx.Node) -> tuple[int, ...]:
         """Shape with the batch; () if the value is not one tensor."""
         return _shape_of(self._values[node]) or ()
@@ -298,7 +302,7 @@ def _read_network(graph: _Graph, name: str, input_shape: tuple[int, ...]) -> Net
         message = f"{name}: {len(problems)} unsupported operator(s)\n  " + "\n  ".join(problems)
         raise UnsupportedOpError(message, hint=f"supported are {supported_text()}")
     result = graph.nodes[-1].args[0]
-    if not isinstance(result, fx.Node) or not builder.holds(result.name) or not graph.shape(result):
+    if not isinstance(result, fx.Node) or not builder.holds(result.name) or not graph.is_tensor(result):
         message = f"{name} must return one tensor computed from its input"
         raise UnsupportedOpError(message, hint="wrap the model in a module that returns only its logits")
     return builder.close(name, input_shape)
@@ -312,6 +316,8 @@ def _read_node(
     first = operands[0]
     if action is None:
         return "" if len(operands) == 1 else f" of {len(operands)} activations"
+    if not graph.is_tensor(node) and action is not Action.VIEW:
+        return " returns several tensors"
     if action is Action.LAYER:
         return _read_layer(graph, builder, node, first, owners)
     if action is Action.FUSE:

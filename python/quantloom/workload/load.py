@@ -97,7 +97,7 @@ def _find_function(path: str, function: str) -> Callable[[], nn.Module]:
     try:
         with _importable_directory(Path.cwd()):
             found = getattr(importlib.import_module(path), function, None)
-    except Exception as error:  # importing runs the user's code: anything can be raised
+    except (Exception, SystemExit) as error:  # importing runs the user's code: anything can be raised
         message = f"model `{path}:{function}`: cannot import {path}: {type(error).__name__}: {error}"
         raise WorkloadError(message, hint=f"is it installed or below {Path.cwd()}? expected {_FORMS}") from error
     if not callable(found):
@@ -111,7 +111,7 @@ def _find_function(path: str, function: str) -> Callable[[], nn.Module]:
                 module: nn.Module = found()
         except QuantloomError:
             raise
-        except Exception as error:  # the user's code: anything can be raised
+        except (Exception, SystemExit) as error:  # the user's code: anything can be raised
             message = f"model `{path}:{function}`: the function fails: {type(error).__name__}: {error}"
             raise WorkloadError(message, hint="it is called without arguments") from error
         return module
