@@ -214,9 +214,7 @@ def test_bandwidths_are_read_by_direction() -> None:
         (
             "    capacity_words: 64\n",
             "    capacity_word: 64\n",
-            "f.yaml:9: levels[1]: key `capacity_words` is missing, expected the words of one instance, or `unlimited`\n"
-            "f.yaml:11: levels[1].capacity_word: unknown key\n"
-            "  hint: did you mean `capacity_words`?",
+            "f.yaml:11: levels[1].capacity_word: unknown key\n  hint: did you mean `capacity_words`?",
         ),
         (
             "capacity_words: 64",
@@ -320,6 +318,11 @@ def test_bandwidths_are_read_by_direction() -> None:
             "  hint: known keys: factors, permutation",
         ),
         (
+            "    capacity_words: 64\n",
+            "",
+            "f.yaml:9: levels[1]: key `capacity_words` is missing, expected the words of one instance, or `unlimited`",
+        ),
+        (
             "name: small\n",
             "",
             "f.yaml:1: key `name` is missing, expected the accelerator's name",
@@ -375,7 +378,7 @@ def test_message_starts_with_the_path_as_given(tmp_path: Path, monkeypatch: pyte
     Path("chip.yaml").write_text(changed("word_bits: 16\n    block_words", "word_bitz: 16\n    block_words"))
     with pytest.raises(SpecError) as caught:
         load_arch("chip.yaml")
-    assert "chip.yaml:6: levels[0].word_bitz: unknown key\n  hint: did you mean `word_bits`?" in str(caught.value)
+    assert str(caught.value) == "chip.yaml:6: levels[0].word_bitz: unknown key\n  hint: did you mean `word_bits`?"
 
 
 WORDS = ["", "0", "-1", "1e999", "[]", "{}", "all", "null", "*ert", "'", '"', "\t", "\n", ": ", "- ", "&a", "é", "DRAM"]
@@ -392,3 +395,12 @@ def test_any_change_of_a_file_gives_an_arch_or_a_spec_error(data: st.DataObject)
         text = text[:start] + data.draw(FRAGMENTS | st.text(max_size=5)) + text[end:]
     with contextlib.suppress(SpecError):
         parse_arch(text, "f.yaml")
+
+
+def test_example_of_the_docs_loads_and_its_error_is_real() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "accelerators.md").read_text()
+    example, message = re.findall(r"```(?:yaml|text)\n(.*?)```", page, re.DOTALL)
+    assert parse_arch(example, "my_chip.yaml").name == "my_chip"
+    with pytest.raises(SpecError) as caught:
+        parse_arch(example.replace("capacity_words: 65536", "capacity_word: 65536"), "my_chip.yaml")
+    assert message.strip() == str(caught.value)

@@ -94,7 +94,11 @@ def test_a_traced_network_survives_a_round_trip() -> None:
         (
             "reads: add",
             "read: add",
-            "n.yaml:10: layers[1].read: unknown key\n  hint: did you mean `reads`?\n"
+            "n.yaml:10: layers[1].read: unknown key\n  hint: did you mean `reads`?",
+        ),
+        (
+            "reads: add, ",
+            "",
             "n.yaml:10: layers[1]: key `reads` is missing, expected the name of an edge",
         ),
         (

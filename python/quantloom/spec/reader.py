@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from quantloom.errors import SpecError
 from quantloom.spec.yaml_nodes import MappingNode, Node, Problems, ScalarNode, SequenceNode, decode
@@ -174,13 +174,15 @@ class Field:
     def record(self, known: Sequence[str], what: str = "a mapping") -> Record:
         """A mapping that may only have the keys in `known`; others are noted with the nearest known one."""
         fields: dict[str, Field] = {}
+        misspelt = set()
         for key, value in self.entries(what):
             word = key.text_or_empty()
             if word in known:
                 fields[word] = value
             else:
                 key.fail("unknown key", did_you_mean(word, known, what="known keys"))
-        return Record(self, fields)
+                misspelt.add(closest(word, known))
+        return Record(self, fields, misspelt)
 
     def text_or_empty(self) -> str:
         """The text of a scalar as it is written, quoted or not."""
@@ -202,8 +204,9 @@ class Field:
 class Record:
     """The fields of a mapping. A key whose value is null counts as absent."""
 
-    def __init__(self, owner: Field, fields: Mapping[str, Field]) -> None:
+    def __init__(self, owner: Field, fields: Mapping[str, Field], misspelt: Set[str | None]) -> None:
         self.owner = owner
+        self._misspelt = misspelt
         self._fields = {key: value for key, value in fields.items() if not value.is_null}
 
     def __contains__(self, key: str) -> bool:
@@ -214,9 +217,9 @@ class Record:
         return self._fields.get(key)
 
     def required(self, key: str, what: str) -> Field | None:
-        """The value of `key`; its absence is a mistake (not told where the owner is no mapping: that is told)."""
+        """The value of `key`; its absence is a mistake, unless one about it was told: no mapping, a misspelt key."""
         found = self._fields.get(key)
-        if found is None and self.owner.is_mapping:
+        if found is None and self.owner.is_mapping and key not in self._misspelt:
             self.owner.fail(f"key `{key}` is missing, expected {what}")
         return found
 
