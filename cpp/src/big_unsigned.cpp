@@ -26,7 +26,8 @@ BigUnsigned BigUnsigned::from_128(Wide value) {
 
 BigUnsigned BigUnsigned::from_decimal(std::string_view digits) {
   BigUnsigned out;
-  const bool is_number = !digits.empty() && std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const bool is_number =
+      !digits.empty() && std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
   if (!is_number) throw Error(ErrorKind::mapping, "'" + std::string(digits) + "' is not a whole number of 0 or more");
   for (const char c : digits) {
     out *= 10;

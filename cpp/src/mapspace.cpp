@@ -16,8 +16,8 @@ constexpr std::uint64_t kMostFactorizations = std::uint64_t{1} << 62;
 
 [[noreturn]] void fail_too_large(const MapspaceParts& parts, const std::string& purpose) {
   throw Error(ErrorKind::mapping,
-              "the mapspace of workload '" + parts.workload.name() + "' on '" + parts.arch.name() + "' is too large to " +
-                  purpose + ": too many factorizations",
+              "the mapspace of workload '" + parts.workload.name() + "' on '" + parts.arch.name() +
+                  "' is too large to " + purpose + ": too many factorizations",
               "add constraints, or draw a sample");
 }
 
@@ -33,7 +33,8 @@ MapspaceParts::MapspaceParts(Arch arch_in, Workload workload_in, Selection selec
     for (const Block& block : constraints.blocks) limits.push_back(block.limits[static_cast<std::size_t>(d)]);
     factors.emplace_back(workload.bound(d), limits);
   }
-  for (std::size_t b = 0; b < constraints.blocks.size(); ++b) rules.emplace_back(constraints.blocks[b], b == 0, num_dims());
+  for (std::size_t b = 0; b < constraints.blocks.size(); ++b)
+    rules.emplace_back(constraints.blocks[b], b == 0, num_dims());
   kept.resize(static_cast<std::size_t>(arch.num_levels()));
   for (int t = 0; t < workload.num_tensors(); ++t) {
     for (int l = 0; l < arch.num_levels(); ++l) {
@@ -49,13 +50,21 @@ ViewStorage::ViewStorage(const MapspaceParts& parts)
       order(factors.size()),
       split(static_cast<std::size_t>(parts.num_blocks())),
       keep(parts.kept) {
-  view = {parts.num_blocks(), parts.num_dims(), parts.arch.num_levels(), factors.data(), order.data(), split.data(), keep.data(), true};
+  view = {parts.num_blocks(),
+          parts.num_dims(),
+          parts.arch.num_levels(),
+          factors.data(),
+          order.data(),
+          split.data(),
+          keep.data(),
+          true};
 }
 
 std::uint64_t walkable_factorizations(const MapspaceParts& parts, const std::string& purpose) {
   std::uint64_t product = 1;
   for (const FactorSpace& space : parts.factors) {
-    if (__builtin_mul_overflow(product, space.size(), &product) || product > kMostFactorizations) fail_too_large(parts, purpose);
+    if (__builtin_mul_overflow(product, space.size(), &product) || product > kMostFactorizations)
+      fail_too_large(parts, purpose);
   }
   return product;
 }
@@ -109,7 +118,8 @@ void fill(const MapspaceParts& parts, Digits& digits, ViewStorage& out) {
   for (std::size_t b = 0; b < orders.size(); ++b) {
     out.split[b] = static_cast<std::uint8_t>(orders[b].split_first + digits.take(orders[b].splits()));
   }
-  for (std::size_t b = 0; b < orders.size(); ++b) orders[b].write(digits.take(orders[b].permutations()), &out.order[b * dims]);
+  for (std::size_t b = 0; b < orders.size(); ++b)
+    orders[b].write(digits.take(orders[b].permutations()), &out.order[b * dims]);
   std::vector<std::uint32_t> row(orders.size());
   for (std::size_t d = 0; d < dims; ++d) {
     parts.factors[d].write(digits.take(parts.factors[d].size()), row);
@@ -158,7 +168,8 @@ BigUnsigned Mapspace::size() const {
 Mapping Mapspace::at(const BigUnsigned& index) const {
   const BigUnsigned end = size();
   if (index >= end) {
-    throw Error(ErrorKind::mapping, "mapspace index " + index.to_string() + " is out of range, the size is " + end.to_string());
+    throw Error(ErrorKind::mapping,
+                "mapspace index " + index.to_string() + " is out of range, the size is " + end.to_string());
   }
   detail::ViewStorage storage(*parts_);
   detail::IndexDigits digits(index);
@@ -166,12 +177,11 @@ Mapping Mapspace::at(const BigUnsigned& index) const {
   return materialize(storage.view);
 }
 
-std::vector<Mapping> Mapspace::sample(std::size_t count, std::uint64_t seed) const {
+std::vector<Mapping> Mapspace::sample(std::size_t count, std::uint64_t seed, std::stop_token stop) const {
   std::vector<Mapping> out;
-  out.reserve(count);
   detail::ViewStorage storage(*parts_);
   detail::RandomDigits digits(seed);
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < count && !stop.stop_requested(); ++i) {
     detail::fill(*parts_, digits, storage);
     out.push_back(materialize(storage.view));
   }

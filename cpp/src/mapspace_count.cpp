@@ -1,7 +1,8 @@
-// Counting without visiting: for a given factorization the number of orders and splits is a product of factorials, those
-// within the fanout follow from the spatial blocks alone, and capacity depends only on the factorization and on what is
-// kept. So one step handles one factorization with all its orders, splits and bypasses, and factorizations that share
-// their spatial factors share the fanout. Counts reach past 64 bits; they are kept in 128 and checked for overflow.
+// Counting without visiting: for a given factorization the number of orders and splits is a product of factorials,
+// those within the fanout follow from the spatial blocks alone, and capacity depends only on the factorization and on
+// what is kept. So one step handles one factorization with all its orders, splits and bypasses, and factorizations that
+// share their spatial factors share the fanout. Counts reach past 64 bits; they are kept in 128 and checked for
+// overflow.
 #include <algorithm>
 #include <atomic>
 #include <map>
@@ -24,9 +25,9 @@ struct CheckedPair {
   int level = 0;
   int tensor = 0;
   bool open = false;
-  std::size_t slot_begin = 0;        // its ranks' extents among the slots
+  std::size_t slot_begin = 0;  // its ranks' extents among the slots
   std::size_t slot_end = 0;
-  std::vector<Count> per_word;       // distinct elements per word among the settings
+  std::vector<Count> per_word;  // distinct elements per word among the settings
 };
 
 struct Contribution {
@@ -45,8 +46,8 @@ struct DimTable {
   int dim = 0;
   std::vector<Group> groups;
   std::vector<Contribution> contributions;
-  std::vector<Count> extents;            // [entry][contribution]: what the dim adds to a slot
-  std::vector<std::uint64_t> free_loops; // [entry]: kOrderBits per level, 1 if the dim is a loop to be permuted there
+  std::vector<Count> extents;             // [entry][contribution]: what the dim adds to a slot
+  std::vector<std::uint64_t> free_loops;  // [entry]: kOrderBits per level, 1 if the dim is a loop to be permuted there
 };
 
 // One setting's place in the pairs' tables of distinct packings.
@@ -62,9 +63,9 @@ struct Plan {
   std::vector<CheckedPair> pairs;           // by level, innermost first
   std::size_t num_slots = 0;
   std::vector<Setting> settings;
-  std::vector<DimTable> tables;             // fewest factorizations first: the longest loop runs innermost
-  std::vector<Wide> bypasses;               // [level]: choices of what is kept
-  std::uint64_t num_combinations = 1;       // of groups
+  std::vector<DimTable> tables;        // fewest factorizations first: the longest loop runs innermost
+  std::vector<Wide> bypasses;          // [level]: choices of what is kept
+  std::uint64_t num_combinations = 1;  // of groups
 };
 
 struct SettingTotals {
@@ -73,10 +74,14 @@ struct SettingTotals {
   std::vector<Wide> capacity;  // [level]
 };
 
-Count elements_per_word(Count word_bits, int bits) { return bits <= 0 || word_bits == 1 || bits == word_bits ? 1 : word_bits / bits; }
+Count elements_per_word(Count word_bits, int bits) {
+  return bits <= 0 || word_bits == 1 || bits == word_bits ? 1 : word_bits / bits;
+}
 
 void check_bits(const MapspaceParts& parts, const std::vector<int>& bits) {
-  const auto fail = [](const std::string& what, const std::string& hint = {}) { throw Error(ErrorKind::mapping, what, hint); };
+  const auto fail = [](const std::string& what, const std::string& hint = {}) {
+    throw Error(ErrorKind::mapping, what, hint);
+  };
   if (static_cast<int>(bits.size()) != parts.workload.num_tensors()) {
     fail("bits: " + std::to_string(bits.size()) + " widths given, workload '" + parts.workload.name() + "' has " +
          std::to_string(parts.workload.num_tensors()) + " tensors");
@@ -86,8 +91,8 @@ void check_bits(const MapspaceParts& parts, const std::vector<int>& bits) {
     if (bits[t] < 0) fail("bits of " + tensor + ": " + std::to_string(bits[t]) + ", expected 0 or more");
     for (const Level& level : parts.arch.levels()) {
       if (level.word_bits == 1 || bits[t] <= level.word_bits) continue;
-      fail("bits of " + tensor + ": " + std::to_string(bits[t]) + " bits do not fit the " + std::to_string(level.word_bits) +
-               "-bit words of level '" + level.name + "'",
+      fail("bits of " + tensor + ": " + std::to_string(bits[t]) + " bits do not fit the " +
+               std::to_string(level.word_bits) + "-bit words of level '" + level.name + "'",
            "use at most " + std::to_string(level.word_bits) + " bits");
     }
   }
@@ -181,7 +186,8 @@ Plan make_plan(const MapspaceParts& parts, const std::vector<std::vector<int>>& 
   }
   make_pairs(plan, bits);
   const auto lists = list_factorizations(parts, "count");
-  for (int d = 0; d < parts.num_dims(); ++d) plan.tables.push_back(make_table(plan, d, lists[static_cast<std::size_t>(d)]));
+  for (int d = 0; d < parts.num_dims(); ++d)
+    plan.tables.push_back(make_table(plan, d, lists[static_cast<std::size_t>(d)]));
   std::stable_sort(plan.tables.begin(), plan.tables.end(),
                    [](const DimTable& a, const DimTable& b) { return a.free_loops.size() < b.free_loops.size(); });
   for (const DimTable& table : plan.tables) plan.num_combinations *= table.groups.size();
@@ -323,7 +329,8 @@ class Counter {
     const Count* const slots = slots_.data() + plan_.tables.size() * plan_.num_slots;
     for (std::size_t p = 0; p < plan_.pairs.size(); ++p) {
       Count tile = 1;
-      for (std::size_t r = plan_.pairs[p].slot_begin; r < plan_.pairs[p].slot_end; ++r) tile = saturating_mul(tile, slots[r]);
+      for (std::size_t r = plan_.pairs[p].slot_begin; r < plan_.pairs[p].slot_end; ++r)
+        tile = saturating_mul(tile, slots[r]);
       for (std::size_t w = 0; w < words_[p].size(); ++w) words_[p][w] = ceil_div(tile, plan_.pairs[p].per_word[w]);
     }
     for (std::size_t s = 0; s < totals.size(); ++s) {
@@ -415,9 +422,9 @@ class Counter {
   std::vector<const DimTable::Group*> group_;  // [table]
   Fanout fanout_;
   std::optional<std::vector<OrderAndSplit>> first_pair_;  // of the current combination, once asked for
-  std::vector<Count> slots_;                   // [depth][slot]: extents of the dims above depth
-  std::vector<std::vector<Count>> words_;      // [pair][packing]
-  std::vector<Wide> fits_;                     // [level]
+  std::vector<Count> slots_;                              // [depth][slot]: extents of the dims above depth
+  std::vector<std::vector<Count>> words_;                 // [pair][packing]
+  std::vector<Wide> fits_;                                // [level]
   std::uint64_t polls_ = 0;
   bool overflow_ = false;
 
@@ -451,22 +458,28 @@ MapspaceCount Mapspace::count(std::span<const int> bits, const CountOptions& opt
   return count_many({std::vector<int>(bits.begin(), bits.end())}, options).front();
 }
 
-std::vector<MapspaceCount> Mapspace::count_many(const std::vector<std::vector<int>>& bits, const CountOptions& options) const {
-  if (options.threads < 1) throw Error(ErrorKind::mapping, "threads is " + std::to_string(options.threads) + ", expected 1 or more");
-  if (options.enumeration == Enumeration::unpruned) throw Error(ErrorKind::mapping, "counting skips duplicates: use the reference or the distinct enumeration");
+std::vector<MapspaceCount> Mapspace::count_many(const std::vector<std::vector<int>>& bits,
+                                                const CountOptions& options) const {
+  if (options.threads < 1)
+    throw Error(ErrorKind::mapping, "threads is " + std::to_string(options.threads) + ", expected 1 or more");
+  if (options.enumeration == Enumeration::unpruned)
+    throw Error(ErrorKind::mapping, "counting skips duplicates: use the reference or the distinct enumeration");
   for (const std::vector<int>& setting : bits) detail::check_bits(*parts_, setting);
   detail::walkable_factorizations(*parts_, "count");
   const detail::Plan plan = detail::make_plan(*parts_, bits, options.enumeration);
   std::atomic<bool> stopped = false;
-  const auto workers = static_cast<std::size_t>(std::min<std::uint64_t>(static_cast<std::uint64_t>(options.threads), plan.num_combinations));
+  const auto workers = static_cast<std::size_t>(
+      std::min<std::uint64_t>(static_cast<std::uint64_t>(options.threads), plan.num_combinations));
   std::vector<detail::Counter> counters;
   counters.reserve(workers);
   for (std::size_t i = 0; i < workers; ++i) counters.emplace_back(plan, options.stop, stopped);
-  // Many more chunks than workers, handed out on demand: combinations differ much in work. Sums do not depend on who adds.
+  // Many more chunks than workers, handed out on demand: combinations differ much in work. Sums do not depend on who
+  // adds.
   const std::uint64_t chunk = std::max<std::uint64_t>(1, plan.num_combinations / (64 * workers));
   std::atomic<std::uint64_t> next = 0;
   const auto work = [&](detail::Counter& counter) {
-    for (std::uint64_t begin = next.fetch_add(chunk); begin < plan.num_combinations && !stopped; begin = next.fetch_add(chunk)) {
+    for (std::uint64_t begin = next.fetch_add(chunk); begin < plan.num_combinations && !stopped;
+         begin = next.fetch_add(chunk)) {
       counter.run(begin, std::min(begin + chunk, plan.num_combinations));
     }
   };
@@ -481,7 +494,10 @@ std::vector<MapspaceCount> Mapspace::count_many(const std::vector<std::vector<in
     out.back().complete = !stopped;
   }
   for (const detail::Counter& counter : counters) {
-    if (counter.overflowed()) throw Error(ErrorKind::mapping, "the mapspace of workload '" + workload().name() + "' holds more than 2^128 mappings", "add constraints");
+    if (counter.overflowed())
+      throw Error(ErrorKind::mapping,
+                  "the mapspace of workload '" + workload().name() + "' holds more than 2^128 mappings",
+                  "add constraints");
   }
   return out;
 }

@@ -25,15 +25,17 @@ class FactorSpace {
  private:
   [[nodiscard]] std::size_t position(Count divisor) const noexcept;
   [[nodiscard]] std::uint64_t ways(std::size_t blocks, Count product) const noexcept;
-  void list_from(std::size_t blocks, Count product, std::vector<std::uint32_t>& row, std::vector<std::uint32_t>& out) const;
+  void list_from(std::size_t blocks, Count product, std::vector<std::uint32_t>& row,
+                 std::vector<std::uint32_t>& out) const;
 
-  std::vector<std::uint32_t> fixed_;    // [block], 0 if free
-  std::vector<std::size_t> free_;       // blocks that are free, innermost first
-  std::vector<FactorLimit> limits_;     // [free block]
-  std::vector<Count> tried_;            // divisors of the bound in the order they are tried: 1, n, 2, n/2, ...
-  std::vector<Count> sorted_;           // the same, ascending
-  std::vector<std::vector<std::uint64_t>> ways_;  // [k][position of divisor]: factorizations into the k innermost free blocks
-  Count free_bound_ = 1;                // what the free blocks multiply to
+  std::vector<std::uint32_t> fixed_;  // [block], 0 if free
+  std::vector<std::size_t> free_;     // blocks that are free, innermost first
+  std::vector<FactorLimit> limits_;   // [free block]
+  std::vector<Count> tried_;          // divisors of the bound in the order they are tried: 1, n, 2, n/2, ...
+  std::vector<Count> sorted_;         // the same, ascending
+  std::vector<std::vector<std::uint64_t>>
+      ways_;              // [k][position of divisor]: factorizations into the k innermost free blocks
+  Count free_bound_ = 1;  // what the free blocks multiply to
   std::uint64_t size_ = 0;
 };
 

@@ -129,7 +129,8 @@ bool fits_fanout(const OrderRule& rule, const std::uint8_t* order, int split, co
   return x <= rule.fanout_x && y <= rule.fanout_y;
 }
 
-std::uint64_t count_within_fanout(const OrderRule& rule, const BlockOrders& orders, const std::uint32_t* factors) noexcept {
+std::uint64_t count_within_fanout(const OrderRule& rule, const BlockOrders& orders,
+                                  const std::uint32_t* factors) noexcept {
   Count total = 1;
   for (int i = 0; i < rule.num_dims; ++i) total = saturating_mul(total, static_cast<Count>(factors[i]));
   if (total > saturating_mul(rule.fanout_x, rule.fanout_y)) return 0;
@@ -146,7 +147,8 @@ std::uint64_t count_within_fanout(const OrderRule& rule, const BlockOrders& orde
   if (from > to) return count;
   // A split inside of the permuted dims: which of them lie on X decides, so count sets and the orders of each.
   Count below = 1;
-  for (int i = 0; i < orders.infix_begin; ++i) below *= static_cast<Count>(factors[orders.dims[static_cast<std::size_t>(i)]]);
+  for (int i = 0; i < orders.infix_begin; ++i)
+    below *= static_cast<Count>(factors[orders.dims[static_cast<std::size_t>(i)]]);
   std::array<std::uint32_t, kMaxDims> loops{};
   int num_loops = 0;
   for (int i = orders.infix_begin; i < orders.infix_end; ++i) {
@@ -156,7 +158,8 @@ std::uint64_t count_within_fanout(const OrderRule& rule, const BlockOrders& orde
   const int units = orders.infix_size() - num_loops;
   for (std::uint32_t set = 0; set < 1U << num_loops; ++set) {
     Count set_x = below;
-    for (int i = 0; i < num_loops; ++i) set_x *= (set >> i & 1U) != 0 ? static_cast<Count>(loops[static_cast<std::size_t>(i)]) : 1;
+    for (int i = 0; i < num_loops; ++i)
+      set_x *= (set >> i & 1U) != 0 ? static_cast<Count>(loops[static_cast<std::size_t>(i)]) : 1;
     if (!fits(set_x)) continue;
     for (int s = from; s <= to; ++s) {
       const int on_x = s - orders.infix_begin;

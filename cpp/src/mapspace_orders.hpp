@@ -44,8 +44,12 @@ struct BlockOrders {
   std::uint8_t split_last = 0;
 
   [[nodiscard]] int infix_size() const noexcept { return infix_end - infix_begin; }
-  [[nodiscard]] std::uint64_t permutations() const noexcept { return kFactorial[static_cast<std::size_t>(infix_size())]; }
-  [[nodiscard]] std::uint64_t splits() const noexcept { return static_cast<std::uint64_t>(split_last - split_first + 1); }
+  [[nodiscard]] std::uint64_t permutations() const noexcept {
+    return kFactorial[static_cast<std::size_t>(infix_size())];
+  }
+  [[nodiscard]] std::uint64_t splits() const noexcept {
+    return static_cast<std::uint64_t>(split_last - split_first + 1);
+  }
   // Writes the order with this number (lexicographic in the permuted dims), inner to outer.
   void write(std::uint64_t permutation, std::uint8_t* order) const noexcept;
 };
@@ -54,10 +58,12 @@ struct BlockOrders {
 [[nodiscard]] BlockOrders make_orders(const OrderRule& rule, std::uint32_t units, Enumeration enumeration) noexcept;
 
 // Whether the dims below split fit X and the others Y. factors by dim.
-[[nodiscard]] bool fits_fanout(const OrderRule& rule, const std::uint8_t* order, int split, const std::uint32_t* factors) noexcept;
+[[nodiscard]] bool fits_fanout(const OrderRule& rule, const std::uint8_t* order, int split,
+                               const std::uint32_t* factors) noexcept;
 
 // How many (order, split) pairs of a spatial block are within its fanout, without listing the orders.
-[[nodiscard]] std::uint64_t count_within_fanout(const OrderRule& rule, const BlockOrders& orders, const std::uint32_t* factors) noexcept;
+[[nodiscard]] std::uint64_t count_within_fanout(const OrderRule& rule, const BlockOrders& orders,
+                                                const std::uint32_t* factors) noexcept;
 
 // The first pair within the fanout, orders outermost in the numbering. There must be one.
 struct OrderAndSplit {

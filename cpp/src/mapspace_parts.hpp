@@ -26,10 +26,10 @@ struct MapspaceParts {
   Workload workload;
   Selection selection;
   ResolvedConstraints constraints;
-  std::vector<FactorSpace> factors;    // [dim]
-  std::vector<OrderRule> rules;        // [block]
-  std::vector<OpenPair> open;          // the digits of a bypass choice, fastest first: tensor by tensor, levels outwards
-  std::vector<std::uint32_t> kept;     // [level]: tensors kept in every mapping
+  std::vector<FactorSpace> factors;  // [dim]
+  std::vector<OrderRule> rules;      // [block]
+  std::vector<OpenPair> open;        // the digits of a bypass choice, fastest first: tensor by tensor, levels outwards
+  std::vector<std::uint32_t> kept;   // [level]: tensors kept in every mapping
 };
 
 // The arrays a MappingView points to.
@@ -47,7 +47,8 @@ struct ViewStorage {
 };
 
 // Lists all factorizations of all dims; throws Error(mapping) where that would need too much memory, naming purpose.
-[[nodiscard]] std::vector<std::vector<std::uint32_t>> list_factorizations(const MapspaceParts& parts, const std::string& purpose);
+[[nodiscard]] std::vector<std::vector<std::uint32_t>> list_factorizations(const MapspaceParts& parts,
+                                                                          const std::string& purpose);
 // Number of factorizations of the workload; throws Error(mapping) if it does not fit 62 bits.
 std::uint64_t walkable_factorizations(const MapspaceParts& parts, const std::string& purpose);
 

@@ -51,7 +51,8 @@ class WalkState {
     }
     for (std::size_t b = 0; b < blocks; ++b) {
       std::uint32_t units = 0;
-      for (std::size_t d = 0; d < dims; ++d) units |= static_cast<std::uint32_t>(storage.factors[b * dims + d] == 1) << d;
+      for (std::size_t d = 0; d < dims; ++d)
+        units |= static_cast<std::uint32_t>(storage.factors[b * dims + d] == 1) << d;
       orders_[b] = make_orders(parts_.rules[b], units, enumeration_);
     }
   }
@@ -138,7 +139,8 @@ class WalkState {
     storage.view.fits_fanout = true;
     for (std::size_t b = 0; b < orders_.size() && storage.view.fits_fanout; ++b) {
       if (!parts_.rules[b].spatial) continue;
-      storage.view.fits_fanout = fits_fanout(parts_.rules[b], &storage.order[b * dims], storage.split[b], &storage.factors[b * dims]);
+      storage.view.fits_fanout =
+          fits_fanout(parts_.rules[b], &storage.order[b * dims], storage.split[b], &storage.factors[b * dims]);
     }
     return storage.view.fits_fanout || enumeration_ != Enumeration::distinct;
   }
@@ -160,7 +162,8 @@ class WalkState {
 
 MappingWalker::MappingWalker(const Mapspace& space, Enumeration enumeration, std::uint64_t first_factorization,
                              std::uint64_t count)
-    : parts_(space.parts_), state_(std::make_unique<detail::WalkState>(*parts_, enumeration, first_factorization, count)) {}
+    : parts_(space.parts_),
+      state_(std::make_unique<detail::WalkState>(*parts_, enumeration, first_factorization, count)) {}
 MappingWalker::~MappingWalker() = default;
 MappingWalker::MappingWalker(MappingWalker&&) noexcept = default;
 MappingWalker& MappingWalker::operator=(MappingWalker&&) noexcept = default;

@@ -1,0 +1,245 @@
+#include <optional>
+#include <variant>
+
+#include "bindings.hpp"
+#include "interruptible.hpp"
+#include "quantloom/error.hpp"
+#include "quantloom/mapspace.hpp"
+
+namespace quantloom::bindings {
+namespace {
+
+// Widths by tensor name, or one per tensor in the workload's order; 0 and unnamed tensors: one element a word.
+using Bits = std::variant<std::map<std::string, int>, std::vector<int>>;
+
+std::vector<int> widths_of(const Mapspace& space, const Bits& bits) {
+  if (const auto* by_name = std::get_if<0>(&bits)) return resolve_bits(space.workload(), *by_name);
+  return std::get<1>(bits);
+}
+
+py::int_ to_python(const BigUnsigned& value) { return py::int_(py::str(value.to_string())); }
+
+BigUnsigned from_python(const py::int_& value) { return BigUnsigned::from_decimal(py::str(value).cast<std::string>()); }
+
+Enumeration parse_enumeration(const std::string& text) {
+  if (text == "reference") return Enumeration::reference;
+  if (text == "distinct") return Enumeration::distinct;
+  if (text == "unpruned") return Enumeration::unpruned;
+  throw Error(ErrorKind::mapping, "enumeration '" + text + "', expected reference, distinct or unpruned");
+}
+
+// A count with its levels by name.
+struct NamedCount {
+  MapspaceCount count;
+  std::vector<std::string> levels;
+};
+
+NamedCount name_count(const Mapspace& space, MapspaceCount count) {
+  NamedCount out{std::move(count), {}};
+  for (const Level& level : space.arch().levels()) out.levels.push_back(level.name);
+  return out;
+}
+
+py::dict capacity_by_level(const NamedCount& count) {
+  py::dict out;
+  for (std::size_t l = 0; l < count.levels.size(); ++l) {
+    const BigUnsigned& failures = count.count.invalid_capacity_by_level[l];
+    if (!failures.is_zero()) out[py::str(count.levels[l])] = to_python(failures);
+  }
+  return out;
+}
+
+std::vector<NamedCount> count_settings(const Mapspace& space, const std::vector<Bits>& bits, int threads,
+                                       const std::string& enumeration) {
+  std::vector<std::vector<int>> widths;
+  for (const Bits& setting : bits) widths.push_back(widths_of(space, setting));
+  const Enumeration chosen = parse_enumeration(enumeration);
+  auto counts = run_interruptible([&](std::stop_token stop) {
+    return space.count_many(widths, {threads, chosen, std::move(stop)});
+  });
+  std::vector<NamedCount> out;
+  for (MapspaceCount& count : counts) out.push_back(name_count(space, std::move(count)));
+  return out;
+}
+
+std::vector<NamedMapping> name_mappings(const Mapspace& space, const std::vector<Mapping>& mappings) {
+  std::vector<NamedMapping> out;
+  out.reserve(mappings.size());
+  for (const Mapping& mapping : mappings) out.push_back(give_names(space.workload(), mapping));
+  return out;
+}
+
+std::vector<NamedMapping> list_mappings(const Mapspace& space, std::size_t limit, const std::string& enumeration) {
+  const Enumeration chosen = parse_enumeration(enumeration);
+  return name_mappings(space, run_interruptible([&](std::stop_token stop) {
+                         std::vector<Mapping> out;
+                         MappingWalker walker(space, chosen);
+                         while (out.size() < limit && walker.next() && !stop.stop_requested())
+                           out.push_back(space.materialize(walker.view()));
+                         return out;
+                       }));
+}
+
+py::dict describe_sizes(const Mapspace& space) {
+  const MapspaceSizes sizes = space.sizes();
+  py::dict out;
+  out["factorization"] = to_python(sizes.factorization);
+  out["permutation"] = to_python(sizes.permutation);
+  out["split"] = to_python(sizes.split);
+  out["bypass"] = to_python(sizes.bypass);
+  return out;
+}
+
+std::vector<std::string> name_dims(const Workload& workload, const std::vector<int>& dims) {
+  std::vector<std::string> out;
+  for (const int d : dims) out.push_back(workload.dims()[static_cast<std::size_t>(d)].name);
+  return out;
+}
+
+py::list describe_blocks(const Mapspace& space) {
+  const Workload& workload = space.workload();
+  py::list out;
+  for (const Block& block : space.constraints().blocks) {
+    py::dict limits;
+    for (int d = 0; d < workload.num_dims(); ++d) {
+      const FactorLimit& limit = block.limits[static_cast<std::size_t>(d)];
+      const Count low = limit.fixed.value_or(limit.min);
+      const Count high = limit.fixed.value_or(limit.max);
+      limits[py::str(workload.dims()[static_cast<std::size_t>(d)].name)] = py::make_tuple(low, high);
+    }
+    py::dict described;
+    described["level"] = space.arch().level(block.level).name;
+    described["kind"] = block.spatial ? "spatial" : "temporal";
+    described["fanout_x"] = block.fanout_x;
+    described["fanout_y"] = block.fanout_y;
+    described["factors"] = limits;
+    described["inner"] = name_dims(workload, block.inner);
+    described["outer"] = name_dims(workload, block.outer);
+    described["split"] = block.split;
+    out.append(described);
+  }
+  return out;
+}
+
+py::dict describe_keep(const Mapspace& space) {
+  py::dict out;
+  for (int l = 0; l < space.arch().num_levels(); ++l) {
+    py::dict tensors;
+    for (int t = 0; t < space.workload().num_tensors(); ++t) {
+      const Keep keep = space.constraints().keep[static_cast<std::size_t>(l)][static_cast<std::size_t>(t)];
+      tensors[py::str(space.workload().tensors()[static_cast<std::size_t>(t)].name)] = keep == Keep::yes  ? "keep"
+                                                                                       : keep == Keep::no ? "bypass"
+                                                                                                          : "open";
+    }
+    out[py::str(space.arch().level(l).name)] = tensors;
+  }
+  return out;
+}
+
+void bind_count(py::module_& m) {
+  py::class_<NamedCount>(m, "MapspaceCount",
+                         "How many mappings of a mapspace fit: considered = valid + invalid_fanout + invalid_capacity.")
+      .def_property_readonly("considered", [](const NamedCount& c) { return to_python(c.count.considered); })
+      .def_property_readonly("valid", [](const NamedCount& c) { return to_python(c.count.valid); })
+      .def_property_readonly("invalid_fanout", [](const NamedCount& c) { return to_python(c.count.invalid_fanout); })
+      .def_property_readonly("invalid_capacity",
+                             [](const NamedCount& c) { return to_python(c.count.invalid_capacity); })
+      .def_property_readonly("invalid_capacity_by_level", &capacity_by_level,
+                             "By name of the innermost level that is too small; levels without failures are left out.")
+      .def("__repr__", [](const NamedCount& c) {
+        return "MapspaceCount(considered=" + c.count.considered.to_string() + ", valid=" + c.count.valid.to_string() +
+               ", invalid_fanout=" + c.count.invalid_fanout.to_string() +
+               ", invalid_capacity=" + c.count.invalid_capacity.to_string() + ")";
+      });
+}
+
+constexpr const char* kSpaceDoc =
+    "Every mapping of a workload that an architecture's constraints leave, numbered from 0.\n\n"
+    "selection: 'all' constraints of the architecture, only those that its hardware imposes ('architecture'), or none\n"
+    "but the fanout ('free'). Raises SpecError for contradictory constraints, InfeasibleError if no mapping obeys "
+    "them.";
+constexpr const char* kCountDoc =
+    "Counts the mappings that fit.\n\n"
+    "bits: width by tensor name, or a list in the workload's tensor order (0: one element a word).\n"
+    "enumeration: 'reference' counts as the reference tool's exhaustive search does, 'distinct' every different "
+    "mapping\n"
+    "within the fanout once. The result does not depend on threads. Raises MappingError if bits exceed a word or if "
+    "the\n"
+    "space is too large to walk.";
+constexpr const char* kMappingsDoc =
+    "The first `limit` mappings as a list: 'distinct' (every different mapping within the fanout once), 'reference' "
+    "(what\n"
+    "the reference's exhaustive search visits) or 'unpruned' (index order, as at()).";
+
+}  // namespace
+
+void bind_mapspace(py::module_& m) {
+  bind_count(m);
+  py::class_<Mapspace>(m, "Mapspace", kSpaceDoc)
+      .def(py::init([](const Arch& arch, const Workload& workload, const std::string& selection) {
+             return Mapspace(arch, workload, parse_selection(selection));
+           }),
+           py::arg("arch"), py::arg("workload"), py::kw_only(), py::arg("selection") = "all")
+      .def_property_readonly("arch", &Mapspace::arch)
+      .def_property_readonly("workload", &Mapspace::workload)
+      .def_property_readonly("selection", [](const Mapspace& s) { return std::string(selection_name(s.selection())); })
+      .def_property_readonly(
+          "sizes", &describe_sizes,
+          "Sizes of the four choices (factorization, permutation, split, bypass); their product is size().")
+      .def_property_readonly(
+          "factorizations",
+          [](const Mapspace& s) {
+            py::dict out;
+            const std::vector<std::uint64_t> sizes = s.sizes().factorizations;
+            for (std::size_t d = 0; d < sizes.size(); ++d) out[py::str(s.workload().dims()[d].name)] = sizes[d];
+            return out;
+          },
+          "Number of factorizations by dim.")
+      .def_property_readonly(
+          "notes", [](const Mapspace& s) { return s.constraints().notes; },
+          "Constraints that were dropped or lowered for this workload, one sentence each.")
+      .def_property_readonly(
+          "blocks", &describe_blocks,
+          "Blocks of loops, innermost first: level, kind, fanout, (least, most) factor by dim, fixed order.")
+      .def_property_readonly("keep", &describe_keep, "'keep', 'bypass' or 'open' by level and tensor.")
+      .def(
+          "size", [](const Mapspace& s) { return to_python(s.size()); }, "Number of points, exact.")
+      .def(
+          "at",
+          [](const Mapspace& s, const py::int_& index) { return give_names(s.workload(), s.at(from_python(index))); },
+          py::arg("index"),
+          "The mapping with this index. It may exceed fanout or capacity. Raises MappingError outside of 0..size()-1.")
+      .def(
+          "sample",
+          [](const Mapspace& s, std::size_t count, std::uint64_t seed) {
+            return name_mappings(
+                s, run_interruptible([&](std::stop_token stop) { return s.sample(count, seed, std::move(stop)); }));
+          },
+          py::arg("count"), py::arg("seed"),
+          "Mappings drawn uniformly from all indices, with replacement; fixed by the seed.")
+      .def("mappings", &list_mappings, py::kw_only(), py::arg("limit"), py::arg("enumeration") = "distinct",
+           kMappingsDoc)
+      .def(
+          "count",
+          [](const Mapspace& s, const Bits& bits, int threads, const std::string& enumeration) {
+            return count_settings(s, {bits}, threads, enumeration).front();
+          },
+          py::arg("bits") = std::map<std::string, int>{}, py::kw_only(), py::arg("threads") = 1,
+          py::arg("enumeration") = "reference", kCountDoc)
+      .def("count_many", &count_settings, py::arg("bits"), py::kw_only(), py::arg("threads") = 1,
+           py::arg("enumeration") = "reference", "count() for many bit settings in one pass over the space.")
+      .def("__repr__",
+           [](const Mapspace& s) {
+             return "Mapspace('" + s.arch().name() + "', '" + s.workload().name() + "', size=" + s.size().to_string() +
+                    ")";
+           })
+      .def(py::pickle(
+          [](const Mapspace& s) {
+            return py::make_tuple(s.arch(), s.workload(), std::string(selection_name(s.selection())));
+          },
+          [](const py::tuple& t) {
+            return Mapspace(t[0].cast<Arch>(), t[1].cast<Workload>(), parse_selection(t[2].cast<std::string>()));
+          }));
+}
+
+}  // namespace quantloom::bindings
