@@ -72,7 +72,7 @@ def plot_front(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), dpi=400 / 3, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = [cost for cost, _ in (*points, *((c, a) for _, c, a in baselines))]
     factor, unit = axis.scaled(max(shown))
@@ -82,10 +82,10 @@ def plot_front(
     _draw_saving(axes, points, baselines, factor)
     _set_scales(axes, [a for _, a in points], float_accuracy, factor, shown)
     axes.set_xlabel(f"{axis.name} ({unit})", fontsize=13)
-    axes.set_ylabel("Accuracy on the validation split (%)", fontsize=13)
+    axes.set_ylabel("Validation accuracy (%, log scale of the error)", fontsize=13)
     axes.set_title(title, fontsize=14, loc="left")
     axes.legend(loc="lower right", fontsize=11, frameon=True, framealpha=0.95, edgecolor="none")
-    canvas.print_png(str(path))
+    figure.savefig(path, format="png")
 
 
 def _draw_candidates(axes: Axes, candidates: Sequence[CostPoint], factor: float) -> None:
@@ -126,6 +126,8 @@ def _draw_front(axes: Axes, points: Sequence[CostPoint], factor: float, right_en
 
 
 def _draw_baselines(axes: Axes, baselines: Sequence[tuple[int, float, float]], factor: float) -> None:
+    from matplotlib.patheffects import withStroke
+
     axes.plot(
         [cost * factor for _, cost, _ in baselines],
         [accuracy for _, _, accuracy in baselines],
@@ -148,6 +150,7 @@ def _draw_baselines(axes: Axes, baselines: Sequence[tuple[int, float, float]], f
             color=_UNIFORM,
             zorder=6,
             annotation_clip=True,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
         )
 
 
@@ -155,20 +158,24 @@ def _draw_saving(
     axes: Axes, points: Sequence[CostPoint], baselines: Sequence[tuple[int, float, float]], factor: float
 ) -> None:
     """Draw what the front saves against the most accurate baseline that it beats, at no lower accuracy."""
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=3, foreground="white")]
     for bits, cost, accuracy in sorted(baselines, key=lambda b: -b[2]):
         cheapest = min((c for c, a in points if a >= accuracy), default=cost)
         if cheapest < cost:
-            ends = {"xy": (cheapest * factor, accuracy), "xytext": (cost * factor, accuracy)}
             arrow = {"arrowstyle": "->", "color": _TEXT, "linewidth": 1.2, "shrinkA": 6, "shrinkB": 1}
-            axes.annotate("", **ends, arrowprops=arrow, zorder=4)
+            tip, tail = (cheapest * factor, accuracy), (cost * factor, accuracy)
+            axes.annotate("", xy=tip, xytext=tail, arrowprops=arrow, zorder=4)
             axes.annotate(
                 f"−{100 * (1 - cheapest / cost):.0f} % against {bits} bit",
-                ((cheapest + cost) / 2 * factor, accuracy),
-                xytext=(0, -15),
+                (cost * factor, accuracy),
+                xytext=(-9, -14),
                 textcoords="offset points",
-                ha="center",
+                ha="right",
                 fontsize=11,
                 color=_TEXT,
+                path_effects=halo,
                 zorder=6,
             )
             return

@@ -60,7 +60,7 @@ class Evaluation:
         assignment = None
         if "weights" in record or "groups" in record:
             weights, groups = record.get("weights"), record.get("groups")
-            if not _are_bits(weights) or not _are_bits(groups):
+            if not isinstance(weights, list) or not isinstance(groups, list):
                 message = "no bits"
                 raise ValueError(message)
             assignment = BitAssignment(weights=tuple(weights), groups=tuple(groups))
@@ -252,10 +252,6 @@ def _sync(path: Path) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> SearchError:
     return SearchError(f"cannot write {path}: {error.strerror or error}", hint="choose a directory that can be written")
-
-
-def _are_bits(values: object) -> bool:
-    return isinstance(values, list) and all(type(v) is int for v in values)
 
 
 def _plain(values: Mapping[str, object]) -> dict[str, object]:

@@ -266,7 +266,7 @@ class SearchProblem:
 
     def _check_fits(self) -> None:
         """Raise InfeasibleError naming the layers that fit with none of the allowed bits."""
-        allowed = [(b,) for b in self.fixed]
+        allowed: list[tuple[int, ...]] = [(b,) for b in self.fixed]
         for gene in self.genes:
             for v in gene.variables:
                 allowed[v] = gene.bits

@@ -345,7 +345,7 @@ def _write(run: RunDirectory, front: Front, problem: SearchProblem, arch: _core.
 
 
 def _mappings(front: Front, problem: SearchProblem, arch: _core.Arch) -> dict[str, object]:
-    """Return the mapping behind every layer of every point, once for each bit setting in use, as text and by level."""
+    """Return the mappings behind the points by "layer bits": as text, and as spec/mapping.py reads them."""
     workloads = {layer.name: layer.workload for layer in problem.network.layers}
     wanted = {f"{c.name} {c.bits}": c for point in (*front.points, *front.baselines) for c in point.layers}
     mappings: dict[str, object] = {}
@@ -353,15 +353,18 @@ def _mappings(front: Front, problem: SearchProblem, arch: _core.Arch) -> dict[st
         mapping = problem.costs.mapping(choice.name, choice.bits)
         mappings[key] = {
             "text": mapping.to_text(arch, workloads[choice.name]),
-            "levels_innermost_first": [
+            "arch": arch.name,
+            "mapping": [
                 {
                     "level": level.name,
                     "temporal": [list(loop) for loop in loops.temporal],
-                    "spatial_x": [list(loop) for loop in loops.spatial_x],
-                    "spatial_y": [list(loop) for loop in loops.spatial_y],
+                    "spatial": {
+                        "x": [list(loop) for loop in loops.spatial_x],
+                        "y": [list(loop) for loop in loops.spatial_y],
+                    },
                     "keep": list(loops.keep),
                 }
-                for level, loops in zip(arch.levels, mapping.levels, strict=True)
+                for level, loops in zip(reversed(arch.levels), reversed(mapping.levels), strict=True)
             ],
         }
     return {"schema_version": SCHEMA_VERSION, "arch": arch.name, "mappings": mappings}

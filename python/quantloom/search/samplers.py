@@ -67,7 +67,8 @@ def unseen_candidates(problem: SearchProblem, seen: set[bytes], count: int, rand
     if problem.size <= _ENUMERABLE:
         every = np.stack(np.unravel_index(np.arange(problem.size), problem.choice_counts), axis=1).astype(np.int64)
         left = np.array([i for i, candidate in enumerate(every) if candidate.tobytes() not in seen], dtype=np.int64)
-        return every[random.permutation(left)[:count]]
+        chosen: IntArray = every[random.permutation(left)[:count]]
+        return chosen
     found: dict[bytes, IntArray] = {}
     for _ in range(_MAX_DRAWS):
         for candidate in random.integers(problem.choice_counts, size=(count, genes)):

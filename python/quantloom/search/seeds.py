@@ -200,7 +200,8 @@ def _minimise(problem: SearchProblem, factors: Sequence[_Factor], directions: Fl
     chosen = np.zeros((count, len(problem.genes)), dtype=np.int64)
     rows = np.arange(count)
     for gene, scope, best in reversed(solved):
-        chosen[:, gene] = best[(rows, *(chosen[:, g] for g in scope))]
+        at = (rows, *(chosen[:, g] for g in scope))
+        chosen[:, gene] = best[at]
     return chosen
 
 
