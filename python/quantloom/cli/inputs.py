@@ -1,0 +1,46 @@
+"""What the arguments of several commands name: networks, single layers, bits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quantloom.cli.progress import waiting
+from quantloom.errors import WorkloadError
+
+if TYPE_CHECKING:
+    from quantloom._core import Workload
+    from quantloom.workload.bits import BitWidths
+    from quantloom.workload.network import Network
+
+__all__ = ["bits_by_tensor", "positions", "read_network"]
+
+
+def read_network(model: str) -> Network:
+    """The network that MODEL names; says on a terminal that it is being read, as torch takes seconds to load."""
+    from quantloom.workload.load import load_network
+
+    with waiting(f"reading {model}"):
+        return load_network(model)
+
+
+def positions(network: Network, layer: str | None) -> list[int]:
+    """The indices from 0 of the layers asked for: the one that L names, or all. Raises WorkloadError."""
+    if layer is None:
+        return list(range(len(network.layers)))
+    return [network.layers.index(network.layer(layer))]
+
+
+def bits_by_tensor(bits: BitWidths | None, workload: Workload) -> dict[str, int]:
+    """Bits by tensor name; none for tensors of which every element takes a word.
+
+    Raises WorkloadError if the bits tell weights from activations and the workload has other tensors.
+    """
+    if bits is None:
+        return {}
+    names = [tensor.name for tensor in workload.tensors]
+    if bits.weights == bits.inputs == bits.outputs:
+        return dict.fromkeys(names, bits.weights)
+    if sorted(names) != ["Inputs", "Outputs", "Weights"]:
+        message = f"bits {bits}: {workload.name} has the tensors {', '.join(names)}, not Weights, Inputs and Outputs"
+        raise WorkloadError(message, hint="give one number of bits for all tensors")
+    return {"Weights": bits.weights, "Inputs": bits.inputs, "Outputs": bits.outputs}

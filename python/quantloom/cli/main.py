@@ -1,0 +1,129 @@
+"""`quantloom COMMAND ...`: parses, runs one command, and turns every outcome into an exit code.
+
+0 done; 1 an error (message on stderr; --debug adds the traceback); 2 wrong usage; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+from quantloom import __version__
+from quantloom.cli.parsing import Parser, add_common_options, closest
+from quantloom.errors import InternalError, QuantloomError
+
+__all__ = ["COMMANDS", "build_parser", "entry_point", "main"]
+
+# Each command is the module of its name in this package, with add_parser(subparsers); in the order of the help text.
+COMMANDS: Final = ("evaluate", "show")
+
+EXIT_DONE, EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def build_parser() -> Parser:
+    """The parser of all commands; `run` in a parsed namespace is the function that does the work."""
+    parser = Parser(
+        prog="quantloom",
+        description="Bit-widths and loop mappings of a neural network on an accelerator, searched together.",
+        epilog="`quantloom COMMAND --help` explains a command and ends in an example.",
+    )
+    parser.add_argument("--version", action="version", version=f"quantloom {__version__}")
+    parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for name in COMMANDS:
+        command = import_module(f"quantloom.cli.{name}")
+        add_common_options(command.add_parser(commands))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: sys.argv) and return its exit code; nothing is raised."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    is_debug = "--debug" in arguments
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _leave_closed_pipe()
+        return EXIT_DONE
+    except QuantloomError as error:
+        _show_traceback(is_debug)
+        _say(f"error: {error}")
+        return EXIT_ERROR
+    except Exception as error:  # a bug of ours: the last place to say so
+        _show_traceback(is_debug)
+        _say(f"error: {_as_internal(error, arguments)}")
+        return EXIT_ERROR
+
+
+def entry_point() -> NoReturn:
+    """The console script."""
+    sys.exit(main())
+
+
+def _run(arguments: list[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without µ shows ? instead of failing
+    parser = build_parser()
+    try:
+        _check_command(parser, arguments)
+        args = parser.parse(arguments)
+    except SystemExit as exit_:  # argparse has said why
+        return exit_.code if isinstance(exit_.code, int) else EXIT_USAGE
+    run: Any = args.run
+    run(args)
+    return EXIT_DONE
+
+
+def _check_command(parser: Parser, arguments: list[str]) -> None:
+    """Refuse an unknown command with the nearest known one."""
+    word = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if word is not None and word not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        parser.error(f"unknown command `{word}`{closest(word, COMMANDS)}\n  hint: the commands are {known}")
+
+
+def _as_internal(error: Exception, arguments: list[str]) -> InternalError:
+    message = f"internal error: {type(error).__name__}: {error}"
+    command = " ".join(["quantloom", *arguments])
+    hint = f"this is a bug; please report it with the command `{command}`, its files, and what --debug shows"
+    return InternalError(message, hint=hint)
+
+
+def _show_traceback(is_debug: bool) -> None:
+    if is_debug:
+        _say(traceback.format_exc().rstrip())
+
+
+def _say(text: str) -> None:
+    """A message on stderr, if anybody listens there."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _leave_closed_pipe() -> None:
+    """Nobody reads stdout any more: make Python's own flush at exit quiet too."""
+    _silence(sys.stdout)
+
+
+def _silence(stream: Any) -> None:
+    """Point a stream of the process at the null device; streams without a descriptor (in tests) stay."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)

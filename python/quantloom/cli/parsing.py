@@ -1,0 +1,156 @@
+"""The argument parser with hints for misspelt words, and the arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+from quantloom import _core
+
+__all__ = [
+    "Parser",
+    "Subparsers",
+    "add_arch",
+    "add_bits",
+    "add_common_options",
+    "add_cost_model",
+    "add_layer",
+    "add_model",
+    "add_threads",
+    "choice",
+    "closest",
+    "count_from",
+]
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+MODEL_HELP = (
+    "a model of the zoo (mobilenet_v1, mobilenet_v2:width=0.5,input=96), package.module:function returning a"
+    " torch.nn.Module, or a network.yaml"
+)
+BITS_HELP = "8 (all tensors), a8w4 (activations 8, weights 4), a8w4o6 (outputs 6), or a YAML file"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that takes whole option names only and says which one a misspelt one may mean."""
+
+    def __init__(self, **options: Any) -> None:  # Any: the options of argparse
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**options)
+        self._seen: Sequence[str] = ()
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse all arguments; exits with code 2 and a message if they are wrong."""
+        self._seen = arguments
+        args: argparse.Namespace
+        args, rest = self.parse_known_args(arguments)
+        if rest:
+            args.parser.error(f"unexpected argument {', '.join(f'`{word}`' for word in rest)}")
+        return args
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # Any: argparse's overloads
+        """As argparse; remembers the arguments, which error() looks at."""
+        self._seen = tuple(args or ())
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and, for each unknown option, the nearest known one; exit with code 2."""
+        known = [option for action in self._actions for option in action.option_strings]
+        hints = [
+            f"\n  hint: unknown option `{word}`{closest(word, known)}"
+            for word in (word.partition("=")[0] for word in self._seen)
+            if word.startswith("--") and word != "--" and word not in known
+        ]
+        self.exit(2, f"{self.format_usage()}{self.prog}: error: {message}{''.join(hints)}\n")
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """`, did you mean `x`?`, or nothing if no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean `{near[0]}`?" if near else ""
+
+
+def choice(what: str, known: Sequence[str]) -> Callable[[str], str]:
+    """A converter for argparse that takes one of the known words."""
+
+    def convert(text: str) -> str:
+        if text in known:
+            return text
+        message = f"unknown {what} `{text}`{closest(text, known)} (known: {', '.join(known)})"
+        raise argparse.ArgumentTypeError(message)
+
+    return convert
+
+
+def count_from(least: int) -> Callable[[str], int]:
+    """A converter for argparse that takes a whole number from `least`."""
+
+    def convert(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) >= least):
+            message = f"expected a whole number from {least}, got `{text}`"
+            raise argparse.ArgumentTypeError(message)
+        return int(text)
+
+    return convert
+
+
+def add_common_options(parser: Parser) -> None:
+    """What every command has: --json and --debug. A command of commands passes them on to its own."""
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for action in nested:
+        for child in action.choices.values():
+            add_common_options(child)
+    if not nested:
+        parser.add_argument("--json", action="store_true", help="print JSON (with schema_version; units in the keys)")
+        parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        parser.set_defaults(parser=parser)
+
+
+def add_model(parser: Parser) -> None:
+    """The positional MODEL."""
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+
+
+def add_arch(parser: Parser) -> None:
+    """The required --arch."""
+    parser.add_argument("--arch", metavar="ARCH", required=True, help="an accelerator by name (eyeriss) or a YAML file")
+
+
+def add_bits(parser: Parser, *, default: str | None = None, required: bool = False) -> None:
+    """--bits, with a default or required or neither."""
+    note = f" (default: {default})" if default else ""
+    parser.add_argument("--bits", metavar="BITS", default=default, required=required, help=BITS_HELP + note)
+
+
+def add_layer(parser: Parser) -> None:
+    """--layer, one layer of a model."""
+    parser.add_argument("--layer", metavar="L", help="only this layer: its name, or its position from 1")
+
+
+def add_cost_model(parser: Parser) -> None:
+    """--cost-model; the core says which there are, so that a new one needs no change here."""
+    known: tuple[str, ...] = tuple(getattr(_core, "COST_MODELS", ("compat",)))
+    default = "default" if "default" in known else known[0]
+    parser.add_argument(
+        "--cost-model",
+        metavar="|".join(known),
+        type=choice("cost model", known),
+        default=default,
+        help=f"how accesses are counted (default: {default})",
+    )
+
+
+def add_threads(parser: Parser) -> None:
+    """--threads, by default all cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=count_from(1),
+        default=cores,
+        help=f"worker threads; results do not depend on it (default: all cores, here {cores})",
+    )

@@ -1,0 +1,103 @@
+"""How far a long command is, on stderr: a bar with the time left on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich import progress as rich_progress
+
+__all__ = ["Progress", "waiting"]
+
+_QUIET_S: Final = 1.0  # what ends sooner shows nothing
+_LINE_EVERY_S: Final = 5.0
+
+
+class Progress:
+    """A progress callback, `progress(done, total, text)`, that shows itself; use as a context manager.
+
+    The bar is gone when the work is done. Nothing is shown if the work takes less than a second.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._next_line = self._began + _QUIET_S
+        self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._bar: rich_progress.Progress | None = None
+        self._task: rich_progress.TaskID | None = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.clear()
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        """Note that `done` of `total` are done; text says what is being done. A total of 0 is unknown."""
+        now = time.monotonic()
+        if self._is_terminal:
+            if self._bar is not None or now >= self._began + _QUIET_S:
+                self._draw(done, total, text)
+        elif now >= self._next_line:
+            self._next_line = now + _LINE_EVERY_S
+            print(self._line(done, total, text, now - self._began), file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the bar away; the next call draws it anew, with a time left of its own."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = self._task = None
+        self._began = time.monotonic()
+        self._next_line = self._began + _QUIET_S
+
+    def _draw(self, done: int, total: int, text: str) -> None:
+        if self._bar is None or self._task is None:
+            self._bar = _make_bar()
+            self._bar.start()
+            self._task = self._bar.add_task(text)
+            # the time left counts from when the work began, not from when the bar appeared
+            self._bar.tasks[0].start_time = self._bar.get_time() - (time.monotonic() - self._began)
+        self._bar.update(self._task, completed=done, total=total or None, description=text)
+
+    @staticmethod
+    def _line(done: int, total: int, text: str, elapsed_s: float) -> str:
+        if not total:
+            return f"{text} ..."
+        left = f", about {elapsed_s * (total - done) / done:.0f} s left" if 0 < done < total else ""
+        return f"{text}: {done} of {total}{left}"
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show `text` with a running bar on a terminal while something of unknown length goes on."""
+    with Progress() as progress:
+        if progress._is_terminal:
+            progress._draw(0, 0, text)
+        yield
+
+
+def _make_bar() -> rich_progress.Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    no_color = bool(os.environ.get("NO_COLOR"))
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True, no_color=no_color, highlight=False),
+        transient=True,
+    )

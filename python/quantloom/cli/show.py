@@ -1,0 +1,386 @@
+"""`quantloom show`: an accelerator, a model or a mapping in readable form."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from quantloom.cli.nest import mapping_json, nest_lines
+from quantloom.cli.output import Column, TextTable, bold, print_json, print_lines, wrapped
+from quantloom.cli.parsing import MODEL_HELP, Parser, Subparsers, add_arch
+from quantloom.cli.units import bytes_text, count_text, plural
+
+if TYPE_CHECKING:
+    from quantloom._core import Arch, Constraint, Level, Workload
+    from quantloom.workload.network import Network
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Subparsers) -> Parser:
+    """Add the command with its three kinds of things."""
+    parser = commands.add_parser(
+        "show",
+        help="an accelerator, a model or a mapping in readable form",
+        description="Print what an accelerator, a model or a mapping consists of.",
+        epilog="example:\n  quantloom show arch eyeriss",
+    )
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, title="kinds")
+    arch = kinds.add_parser(
+        "arch",
+        help="levels, energies and constraints; without a name the known accelerators",
+        description="Print the hierarchy of an accelerator with capacities, fanout, energies and their sources.",
+        epilog="example:\n  quantloom show arch simba",
+    )
+    arch.add_argument("arch", metavar="ARCH", nargs="?", help="an accelerator by name, or a YAML file")
+    arch.set_defaults(run=show_arch)
+    model = kinds.add_parser(
+        "model",
+        help="layers, shapes, MACs, edges and bit groups",
+        description="Print the layers of a network and the edges (stored activations) between them.",
+        epilog="example:\n  quantloom show model mobilenet_v2:width=0.5,input=96",
+    )
+    model.add_argument("model", metavar="MODEL", nargs="?", help=f"{MODEL_HELP}; without it the zoo is listed")
+    model.set_defaults(run=show_model)
+    mapping = kinds.add_parser(
+        "mapping",
+        help="the loop nest of a mapping file",
+        description="Print a mapping as a loop nest; `quantloom evaluate` adds what it costs.",
+        epilog="example:\n"
+        "  quantloom map mobilenet_v1 --arch eyeriss --bits 8 --layer 2 --save best\n"
+        "  quantloom show mapping best/features.1.0.mapping.yaml --arch eyeriss"
+        " --workload best/features.1.0.workload.yaml",
+    )
+    mapping.add_argument("mapping", metavar="M.yaml", help="the mapping")
+    add_arch(mapping)
+    mapping.add_argument("--workload", metavar="W.yaml", required=True, help="its layer")
+    mapping.set_defaults(run=show_mapping)
+    return parser
+
+
+# ---- accelerators ----------------------------------------------------------------------------------------------------
+
+
+def show_arch(args: argparse.Namespace) -> None:
+    """Print one accelerator, or the names of all."""
+    from quantloom.spec.arch import arch_names, find_arch, load_arch
+
+    if args.arch is None:
+        if args.json:
+            print_json("show arch", {"archs": [{"name": name, "file": str(find_arch(name))} for name in arch_names()]})
+        else:
+            print_lines([f"{name}  {find_arch(name)}" for name in arch_names()])
+        return
+    arch = load_arch(args.arch)
+    if args.json:
+        print_json("show arch", arch_json(arch))
+    else:
+        print_lines(arch_lines(arch))
+
+
+def arch_json(arch: Arch) -> dict[str, object]:
+    """The accelerator, levels from DRAM inwards, with units in the keys."""
+    unit = arch.arithmetic
+    return {
+        "name": arch.name,
+        "source": arch.source,
+        "levels": [_level_json(level) for level in reversed(arch.levels)],
+        "arithmetic": {
+            "name": unit.name,
+            "word_bits": unit.word_bits,
+            "instances": unit.instances,
+            "instances_x": unit.mesh_x,
+            "instances_y": unit.mesh_y,
+            "mac_energy_pj": unit.energy_pj,
+            "energy_source": unit.energy_source,
+            "area_um2": unit.area_um2,
+        },
+        "constraints": [
+            {"origin": c.origin, "level": c.level, "target": c.target, "limits": _constraint_text(c)}
+            for c in arch.constraints
+        ],
+    }
+
+
+def arch_lines(arch: Arch) -> list[str]:
+    """The accelerator as a drawing, a table of energies with sources, and its constraints."""
+    lines = [bold(arch.name), *wrapped(f"source: {arch.source}"), "", *_drawing(arch), "", *_energy_table(arch)]
+    if arch.constraints:
+        lines += ["", *_constraint_table(arch)]
+    return lines
+
+
+def _drawing(arch: Arch) -> list[str]:
+    """Levels below each other, further to the right where they fan out."""
+    lines = []
+    indent = ""
+    for i in reversed(range(arch.num_levels)):
+        level = arch.levels[i]
+        lines += _hang(f"{indent}{level.name}  ", _level_text(level))
+        x, y = arch.fanout_x(i), arch.fanout_y(i)
+        if x * y > 1:
+            each = " and ".join(f"{n} along {axis}" for n, axis in ((x, "x"), (y, "y")) if n > 1)
+            lines.append(f"{indent}│ {each}")
+            lines.append(f"{indent}└─┐")
+            indent += "  "
+        else:
+            lines.append(f"{indent}│")
+    unit = arch.arithmetic
+    text = f"{_grid(unit.instances, unit.mesh_x, unit.mesh_y)}, {unit.word_bits}-bit operands"
+    return [*lines, f"{indent}{unit.name}  {text}"]
+
+
+def _hang(head: str, text: str) -> list[str]:
+    """`head` and the text behind it, further lines under the text."""
+    body = wrapped(text, indent=len(head))
+    return [head + body[0].lstrip(), *body[1:]]
+
+
+def _level_text(level: Level) -> str:
+    parts = [_grid(level.instances, level.mesh_x, level.mesh_y)]
+    if level.capacity_words is None:
+        parts.append(f"unlimited {level.word_bits}-bit words")
+    else:
+        size = bytes_text(level.capacity_words * level.word_bits)
+        parts.append(f"{plural(level.capacity_words, 'word')} of {level.word_bits} bits ({size})")
+    if level.block_words > 1:
+        parts.append(f"{level.block_words} words in a block")
+    if level.cluster_size > 1:
+        parts.append(f"clusters of {level.cluster_size}")
+    rates = [("read", level.read_bandwidth), ("write", level.write_bandwidth), ("both", level.shared_bandwidth)]
+    known = [f"{what} {rate:g}" for what, rate in rates if rate is not None]
+    if known:
+        parts.append(f"words in a cycle: {', '.join(known)}")
+    return "; ".join(parts)
+
+
+def _grid(instances: int, x: int, y: int) -> str:
+    grid = f" ({x} x {y})" if x > 1 and y > 1 else ""
+    return f"{plural(instances, 'instance')}{grid}"
+
+
+def _energy_table(arch: Arch) -> list[str]:
+    """Energy of one access of a block, with numbers that stand for the sources below the table."""
+    sources: dict[str, int] = {}
+
+    def cell(energy_pj: float, source: str) -> str:
+        number = sources.setdefault(source or "no source given", len(sources) + 1)
+        return f"{energy_pj:g} [{number}]"
+
+    titles = ("read pJ", "fill pJ", "update pJ", "area µm²")
+    table = TextTable(columns=[Column(title="level"), *(Column(title=t, align="right") for t in titles)])
+    extras = []
+    for level in reversed(arch.levels):
+        e = level.energy
+        cells = [cell(e.read_pj, e.read_source), cell(e.fill_pj, e.fill_source), cell(e.update_pj, e.update_source)]
+        table.add(level.name, *cells, count_text(level.area_um2) if level.area_um2 else "-")
+        more = {
+            "pJ for an address": level.address_energy_pj,
+            "pJ for a word and hop": level.hop_energy_pj,
+            "pJ for a word and router": level.router_energy_pj,
+            "pJ leaked in a cycle": level.leak_energy_pj,
+        }
+        extras += [f"{level.name}: {pj:g} {what}" for what, pj in more.items() if pj]
+    unit = arch.arithmetic
+    mac = cell(unit.energy_pj, unit.energy_source)
+    table.add(unit.name, f"{mac} a MAC", "", "", count_text(unit.area_um2) if unit.area_um2 else "-")
+    footnotes = [line for source, n in sources.items() for line in _hang(f"[{n}] ", source)]
+    return ["Energy of one access of a block:", *table.lines(), *extras, *footnotes]
+
+
+def _constraint_table(arch: Arch) -> list[str]:
+    columns = [Column(title="constraints of"), Column(title="level"), Column(title="on")]
+    table = TextTable(columns=columns, tail_title="limits")
+    for constraint in arch.constraints:
+        table.add(constraint.origin, constraint.level, constraint.target, tail=_constraint_text(constraint))
+    relax = "a fixed factor that does not divide the bound of its dim is lowered until it does"
+    return [*table.lines(), *(wrapped(relax) if arch.relax_indivisible_factors else [])]
+
+
+def _constraint_text(constraint: Constraint) -> str:
+    parts = []
+    if constraint.factors:
+        factors = [
+            f"{dim}{relation}{'all' if value == 0 and relation == '=' else value}"
+            for dim, relation, value in constraint.factors
+        ]
+        parts.append(" ".join(factors))
+    if constraint.permutation_inner:
+        parts.append(f"innermost {' '.join(constraint.permutation_inner)}")
+    if constraint.permutation_outer:
+        parts.append(f"outermost {' '.join(constraint.permutation_outer)}")
+    if constraint.split is not None:
+        parts.append(f"first {constraint.split} on x")
+    if constraint.keep:
+        parts.append(f"keep {', '.join(constraint.keep)}")
+    if constraint.bypass:
+        parts.append(f"bypass {', '.join(constraint.bypass)}")
+    return "; ".join(parts)
+
+
+def _level_json(level: Level) -> dict[str, object]:
+    return {
+        "name": level.name,
+        "is_dram": level.is_dram,
+        "word_bits": level.word_bits,
+        "block_words": level.block_words,
+        "cluster_size": level.cluster_size,
+        "capacity_words": level.capacity_words,
+        "instances": level.instances,
+        "instances_x": level.mesh_x,
+        "instances_y": level.mesh_y,
+        "read_bandwidth_words_per_cycle": level.read_bandwidth,
+        "write_bandwidth_words_per_cycle": level.write_bandwidth,
+        "shared_bandwidth_words_per_cycle": level.shared_bandwidth,
+        "read_energy_pj": level.energy.read_pj,
+        "fill_energy_pj": level.energy.fill_pj,
+        "update_energy_pj": level.energy.update_pj,
+        "read_energy_source": level.energy.read_source,
+        "fill_energy_source": level.energy.fill_source,
+        "update_energy_source": level.energy.update_source,
+        "address_energy_pj": level.address_energy_pj,
+        "hop_energy_pj": level.hop_energy_pj,
+        "router_energy_pj": level.router_energy_pj,
+        "leak_energy_pj_per_cycle": level.leak_energy_pj,
+        "area_um2": level.area_um2,
+    }
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+
+
+def show_model(args: argparse.Namespace) -> None:
+    """Print one network, or the zoo."""
+    from quantloom.cli.inputs import read_network
+    from quantloom.zoo import MODEL_NAMES, OPTIONS
+
+    if args.model is None:
+        options = {key: {"default": option.default, "meaning": option.meaning} for key, option in OPTIONS.items()}
+        if args.json:
+            print_json("show model", {"models": list(MODEL_NAMES), "options": options})
+        else:
+            lines = [f"  {f'{key}={option.default:g}':<14}{option.meaning}" for key, option in OPTIONS.items()]
+            title = "options with their defaults, as in mobilenet_v2:width=0.5,input=96"
+            print_lines([*MODEL_NAMES, "", title, *lines])
+        return
+    network = read_network(args.model)
+    if args.json:
+        print_json("show model", model_json(network))
+    else:
+        print_lines(model_lines(network))
+
+
+def model_json(network: Network) -> dict[str, object]:
+    """Layers and edges; edges are named by the layers that read and write them."""
+    return {
+        "name": network.name,
+        "input_shape": list(network.input_shape),
+        "macs": network.macs,
+        "weights_elements": network.weights,
+        "layers": [
+            {
+                "position": position,
+                "name": layer.name,
+                "kind": kind_text(layer.workload),
+                "dims": dict(layer.workload.dims),
+                "macs": layer.workload.macs,
+                "weights_elements": layer.weights_elements,
+                "reads": network.edges[layer.input_edge].name,
+                "writes": network.edges[layer.output_edge].name,
+            }
+            for position, layer in enumerate(network.layers, 1)
+        ],
+        "edges": [
+            {"name": edge.name, "shape": list(edge.shape), "elements": edge.elements, "bit_group": edge.group}
+            for edge in network.edges
+        ],
+    }
+
+
+def model_lines(network: Network) -> list[str]:
+    """The network as two tables."""
+    shape = " x ".join(map(str, network.input_shape))
+    total = f"{plural(len(network.layers), 'layer')}, {network.macs:,} MACs, {network.weights:,} weights"
+    lines = [bold(network.name), f"input {shape}; {total}", "", *_layer_table(network), "", *_edge_table(network)]
+    return [*lines, *wrapped("Edges of one bit group share their bits; MACs and elements are those of one sample.")]
+
+
+def kind_text(workload: Workload) -> str:
+    """What a layer is: `conv 3x3 s2`, `depthwise 3x3`, `linear`, or `einsum`."""
+    dims = workload.dims
+    if list(dims)[-7:] != ["C", "M", "R", "S", "N", "P", "Q"]:
+        return "einsum"
+    if all(dims[dim] == 1 for dim in "RSPQ") and "G" not in dims:
+        return "linear"
+    inputs = next(tensor for tensor in workload.tensors if tensor.name == "Inputs")
+    factors = {dim: coefficient for rank in inputs.ranks for dim, coefficient in rank}
+    kind = "conv" if "G" not in dims else "depthwise" if dims["C"] == dims["M"] == 1 else f"conv in {dims['G']} groups"
+    text = f"{kind} {dims['S']}x{dims['R']}"
+    for letter, height, width in (("s", "Q", "P"), ("d", "S", "R")):
+        pair = factors.get(height, 1), factors.get(width, 1)
+        if pair != (1, 1):
+            text += f" {letter}{pair[0]}" if pair[0] == pair[1] else f" {letter}{pair[0]}x{pair[1]}"
+    return text
+
+
+def _layer_table(network: Network) -> list[str]:
+    columns = [
+        Column(title="#", align="right"),
+        Column(title="layer"),
+        Column(title="kind"),
+        Column(title="MACs", align="right"),
+        Column(title="weights", align="right"),
+        Column(title="reads", align="right"),
+        Column(title="writes", align="right"),
+    ]
+    table = TextTable(columns=columns, tail_title="dims")
+    for position, layer in enumerate(network.layers, 1):
+        dims = " ".join(f"{dim}{bound}" for dim, bound in layer.workload.dims.items())
+        edges = _edge_name(layer.input_edge), _edge_name(layer.output_edge)
+        counts = f"{layer.workload.macs:,}", f"{layer.weights_elements:,}"
+        table.add(str(position), layer.name, kind_text(layer.workload), *counts, *edges, tail=dims)
+    return table.lines()
+
+
+def _edge_table(network: Network) -> list[str]:
+    columns = [
+        Column(title="edge"),
+        Column(title="stored value"),
+        Column(title="shape"),
+        Column(title="elements", align="right"),
+        Column(title="bit group", align="right"),
+    ]
+    table = TextTable(columns=columns, tail_title="shared with")
+    for index, edge in enumerate(network.edges):
+        others = _names(i for i in network.edge_groups[edge.group] if i != index)
+        shape = " x ".join(map(str, edge.shape))
+        table.add(_edge_name(index), edge.name, shape, f"{edge.elements:,}", str(edge.group), tail=others)
+    return table.lines()
+
+
+def _names(edges: Iterable[int]) -> str:
+    return " ".join(map(_edge_name, edges))
+
+
+def _edge_name(index: int) -> str:
+    return f"e{index}"
+
+
+# ---- mappings --------------------------------------------------------------------------------------------------------
+
+
+def show_mapping(args: argparse.Namespace) -> None:
+    """Print the loop nest of a mapping file."""
+    from quantloom.spec.arch import load_arch
+    from quantloom.spec.mapping import load_mapping
+    from quantloom.spec.workload import load_workload
+
+    arch = load_arch(args.arch)
+    workload, _ = load_workload(args.workload)
+    mapping = load_mapping(args.mapping, arch, workload)
+    if args.json:
+        levels = mapping_json(mapping, arch)
+        print_json("show mapping", {"arch": arch.name, "workload": workload.name, "mapping": levels})
+    else:
+        print_lines([bold(f"{workload.name} on {arch.name}"), *nest_lines(mapping, arch, workload)])
