@@ -7,6 +7,8 @@ torch 2.13), which keep a mask and convert to int64 even without gradients. The 
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,10 +17,11 @@ from torch import Tensor
 from quantloom.errors import QuantError
 from quantloom.quant.scheme import Grid
 
-__all__ = ["activation_grid", "fake_quantize", "quantization_error", "weight_scales"]
+__all__ = ["Observation", "activation_grid", "fake_quantize", "observe", "quantization_error", "weight_scales"]
 
 _CLIP_STEPS = 48  # clipping thresholds tried, evenly spaced up to the largest magnitude
 _LOWEST_CLIP = 0.1  # the smallest threshold tried, as a share of the largest magnitude
+_MOST_ELEMENTS = 1 << 20  # of a tensor that holds several thresholds' results side by side
 _SAMPLE = 8192  # elements of an activation tensor that the choice of its scale looks at
 
 
@@ -62,61 +65,68 @@ def weight_scales(weights: Tensor, bits: int, *, per_channel: bool = True) -> Te
     weights: (output channels, ...). Returns scales > 0 that broadcast to weights: (output channels, 1, ...), or all
     axes 1 unless per_channel. A channel of zeros gets scale 1. Raises QuantError for NaN or infinite weights.
     """
-    _check_finite(weights, "weights")
     rows = weights.detach().reshape(weights.shape[0] if per_channel else 1, -1)
     grid = Grid.signed(bits)
-    # Both ends of the range are tried as the one that just fits: -2^(b-1) reaches further than 2^(b-1)-1.
-    reach = torch.maximum(rows.amax(1) / grid.high, rows.amin(1) / grid.low).clamp_min(0)
-    reach = torch.where(reach > 0, reach, torch.ones_like(reach))
-    best_scale = reach
-    best_error = torch.full_like(reach, torch.inf)
-    for share in _clip_shares():
-        scale = reach * share
-        error = quantization_error(rows, scale[:, None], grid).square_().sum(1)
-        is_better = error < best_error
-        best_error = torch.where(is_better, error, best_error)
-        best_scale = torch.where(is_better, scale, best_scale)
-    return best_scale.reshape(-1, *(1,) * (weights.ndim - 1)).to(weights.dtype)
+    low, high = rows.aminmax(dim=1)
+    # The widest scale is the one at which both ends fit: -2^(b-1) reaches further than 2^(b-1)-1.
+    widest = torch.maximum(high / grid.high, low / grid.low)
+    if not bool(torch.isfinite(widest).all()):
+        message = "cannot choose scales: the weights hold NaN or infinite values"
+        raise QuantError(message, hint="the checkpoint is broken")
+    scales = _least_error_scales(rows, torch.where(widest > 0, widest, torch.ones_like(widest)), grid)
+    return scales.reshape(-1, *(1,) * (weights.ndim - 1))
 
 
-def activation_grid(values: Tensor, bits: int) -> tuple[Tensor, Grid]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Observation:
+    """What the choice of an activation's scale looks at: the extremes, 0 included, and a sample (K,) of the values."""
+
+    low: float
+    high: float
+    sample: Tensor
+
+
+def observe(values: Tensor) -> Observation:
+    """Look at an activation tensor of any shape; the sample is random but the same for the same size.
+
+    Raises QuantError for NaN or infinite values.
+    """
+    flat = values.detach().reshape(-1)
+    low, high = (float(extreme) for extreme in flat.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        message = "cannot choose scales: the activations hold NaN or infinite values"
+        raise QuantError(message, hint="the checkpoint or the calibration images are broken")
+    if flat.numel() > _SAMPLE:
+        chosen = torch.randint(flat.numel(), (_SAMPLE,), generator=torch.Generator().manual_seed(0))
+        flat = flat[chosen.to(flat.device)]
+    return Observation(low=min(low, 0.0), high=max(high, 0.0), sample=flat)
+
+
+def activation_grid(observation: Observation, bits: int) -> tuple[Tensor, Grid]:
     """Scale (0-dim, > 0) and affine grid with the least squared error, by trying clipping thresholds.
 
-    values: a tensor of any shape, of which a fixed random sample is looked at besides its extremes. Values of one sign get
-    an unsigned (or wholly non-positive) grid; all zeros get scale 1. Raises QuantError for NaN or infinite values.
+    Values of one sign get an unsigned (or wholly non-positive) grid; all zeros get scale 1.
     """
-    _check_finite(values, "activations")
-    flat = values.detach().reshape(-1)
-    sample = flat[_sample_indices(flat.numel()).to(flat.device)]
-    low, high = min(float(flat.min()), 0.0), max(float(flat.max()), 0.0)
+    low, high = observation.low, observation.high
     steps = (1 << bits) - 1
-    best = torch.ones((), dtype=values.dtype, device=values.device), Grid.affine(bits)
     if low == high:
-        return best
-    best_error = torch.inf
-    for share in _clip_shares():
-        scale = torch.full_like(best[0], (high - low) * share / steps)
-        zero_point = min(max(round(-low * share / float(scale)), 0), steps)
-        grid = Grid.affine(bits, zero_point)
-        error = float(quantization_error(sample, scale, grid).square_().sum())
-        if error < best_error:
-            best_error, best = error, (scale, grid)
-    return best
+        return torch.ones_like(observation.sample[0]), Grid.affine(bits)
+    grid = Grid.affine(bits, zero_point=round(-low / (high - low) * steps))
+    widest = torch.full_like(observation.sample[:1], (high - low) / steps)
+    return _least_error_scales(observation.sample[None], widest, grid)[0], grid
 
 
-def _sample_indices(count: int) -> Tensor:
-    """Which of `count` elements to look at: all of a small tensor, else a random choice that depends on count only."""
-    if count <= _SAMPLE:
-        return torch.arange(count)
-    return torch.randint(count, (_SAMPLE,), generator=torch.Generator().manual_seed(0))
+def _least_error_scales(rows: Tensor, widest: Tensor, grid: Grid) -> Tensor:
+    """For each row the scale of least squared error among shares of its widest scale.
 
-
-def _clip_shares() -> list[float]:
-    """Thresholds to try as shares of the largest magnitude, from the whole range down (so ties keep the widest)."""
-    return [1 - step * (1 - _LOWEST_CLIP) / (_CLIP_STEPS - 1) for step in range(_CLIP_STEPS)]
-
-
-def _check_finite(values: Tensor, what: str) -> None:
-    if not bool(torch.isfinite(values).all()):
-        message = f"cannot choose scales: {what} hold NaN or infinite values"
-        raise QuantError(message, hint="the checkpoint or the calibration images are broken")
+    rows: (R, K). widest: (R,), > 0. Returns (R,).
+    """
+    shares = torch.linspace(1, _LOWEST_CLIP, _CLIP_STEPS, dtype=rows.dtype, device=rows.device)
+    together = max(1, _MOST_ELEMENTS // rows.numel())  # shares tried at once, as far as memory allows
+    errors = torch.cat(
+        [
+            quantization_error(rows, (some[:, None] * widest)[..., None], grid).square_().sum(2)
+            for some in torch.split(shares, together)
+        ]
+    )
+    return widest * shares[errors.argmin(0)]

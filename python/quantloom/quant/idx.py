@@ -66,4 +66,5 @@ def _read_stream(
         found = f"only {len(body)}" if len(body) < size else "more"
         message = f"{path}: the header promises {size} bytes of shape {shape}, the file holds {found}"
         raise DataError(message, hint="the file is damaged or incomplete: fetch it again")
-    return np.frombuffer(body, dtype=np.uint8).reshape(shape).copy()
+    array: NDArray[np.uint8] = np.frombuffer(body, dtype=np.uint8).reshape(shape).copy()
+    return array

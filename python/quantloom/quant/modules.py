@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from quantloom.errors import QuantError
-from quantloom.quant.functional import activation_grid, fake_quantize, weight_scales
+from quantloom.errors import InternalError, QuantError
+from quantloom.quant.functional import activation_grid, fake_quantize, observe, weight_scales
 from quantloom.quant.scheme import Grid
 
 __all__ = ["ActivationQuantizer", "QuantizedLayer", "Quantizer", "WeightQuantizer"]
@@ -38,6 +38,14 @@ class Quantizer(nn.Module):
         """The width in force; None is float."""
         return None if self._index is None else self.bits[self._index]
 
+    @property
+    def selected(self) -> tuple[Tensor, Grid]:
+        """Scale and grid of the width in force. Raises InternalError in float."""
+        if self._index is None:
+            message = f"{self.name} has no width selected"
+            raise InternalError(message)
+        return self.scales[self._index], self.grids[self._index]
+
     def select(self, bits: int | None) -> None:
         """Put a width in force, None for float. Raises QuantError if it has no scales."""
         if bits is None:
@@ -55,10 +63,10 @@ class Quantizer(nn.Module):
         """x: the tensor to quantize; same shape and dtype back."""
         if self._index is None:
             return x
-        return fake_quantize(x, self.scales[self._index], self.grids[self._index])
+        return fake_quantize(x, *self.selected)
 
     def at(self, x: Tensor, bits: int) -> Tensor:
-        """x quantized to these bits, whatever is in force."""
+        """Quantize x to these bits, whatever is in force."""
         index = self.bits.index(bits)
         return fake_quantize(x, self.scales[index], self.grids[index])
 
@@ -77,43 +85,90 @@ class ActivationQuantizer(Quantizer):
 
     def calibrate(self, values: Tensor) -> None:
         """Choose the scale and the grid of every width. values: what the float network computes, (N, ...)."""
-        chosen = [activation_grid(values, bits) for bits in self.bits]
+        observation = observe(values)
+        chosen = [activation_grid(observation, bits) for bits in self.bits]
         self.scales = torch.stack([scale for scale, _ in chosen])
         self.grids = tuple(grid for _, grid in chosen)
 
 
 class QuantizedLayer(nn.Module):
-    """A convolution or linear layer with quantized weights, and the batch normalisation behind it, if any.
+    """A convolution or linear layer with quantized weights and what is fused behind it, up to the stored tensor.
 
-    While the statistics are being taken (norm.training) the normalisation runs as it is. Otherwise it is folded:
-    its factor for each output channel multiplies the quantized weights, which is exact because integer codes stay
-    the same and only the channel's scale changes. Biases stay in full precision, as accumulators do.
+    norm: the batch normalisation behind the layer, if any. While statistics are being taken (norm.training) it runs
+    as it is. Otherwise it is folded: its factor for each output channel multiplies the quantized weights, which is
+    exact because the integer codes stay the same and only the channel's scale changes. Biases stay in full precision,
+    as accumulators do.
+    activation, output: the rectifier behind that and the quantizer of the stored tensor. Without gradients both are
+    one rounding and one clamp, in place: rectifying before or after rounding to a grid with 0 is the same.
     """
 
-    def __init__(self, layer: nn.Module, quantizer: WeightQuantizer, norm: _BatchNorm | None) -> None:
+    def __init__(
+        self,
+        layer: nn.Module,
+        quantizer: WeightQuantizer,
+        *,
+        norm: _BatchNorm | None = None,
+        activation: nn.ReLU | nn.ReLU6 | None = None,
+        output: ActivationQuantizer | None = None,
+    ) -> None:
         super().__init__()
         self.layer = layer
         self.quantizer = quantizer
         self.norm = norm
+        self.activation = activation
+        self.output = output
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: what the layer reads. Returns the (normalised) output of the layer."""
-        bias = cast("Tensor | None", self.layer.bias)
+        """x: what the layer reads. Returns the tensor that is stored."""
         weights = self.quantizer(self.layer.weight)
+        bias = cast("Tensor | None", self.layer.bias)
+        if self.norm is not None and (self.norm.training or self.norm.running_var is None):
+            return self._store(self.norm(self._run(x, weights, bias)))
+        factor, bias = self._folded(bias)
+        can_fuse = self.output is not None and self.output.selected_bits is not None and not torch.is_grad_enabled()
+        if can_fuse and self.output is not None:
+            return self._run_fused(x, weights, factor, bias, self.output)
+        return self._store(self._run(x, weights if factor is None else weights * _by_channel(factor, weights), bias))
+
+    def _folded(self, bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """The normalisation as a factor (output channels,) on the weights, None without one, and the bias after it."""
         if self.norm is None:
-            return self._run(x, weights, bias)
-        if self.norm.training or self.norm.running_var is None or self.norm.running_mean is None:
-            out: Tensor = self.norm(self._run(x, weights, bias))
-            return out
-        factor = torch.rsqrt(self.norm.running_var + self.norm.eps)
-        if self.norm.weight is not None:
+            return None, bias
+        mean, variance = cast("Tensor", self.norm.running_mean), cast("Tensor", self.norm.running_var)
+        factor = torch.rsqrt(variance + self.norm.eps)
+        if self.norm.affine:
             factor = factor * self.norm.weight
-        shift = -self.norm.running_mean if bias is None else bias - self.norm.running_mean
-        shift = shift * factor if self.norm.bias is None else self.norm.bias + shift * factor
-        return self._run(x, weights * factor.view(-1, *(1,) * (weights.ndim - 1)), shift)
+        shift = (-mean if bias is None else bias - mean) * factor
+        return factor, shift + self.norm.bias if self.norm.affine else shift
+
+    def _run_fused(
+        self, x: Tensor, weights: Tensor, factor: Tensor | None, bias: Tensor | None, output: ActivationQuantizer
+    ) -> Tensor:
+        """The layer computed in units of the output's scale, then rounded and clamped in place."""
+        scale, grid = output.selected
+        low, high = grid.low, grid.high
+        if self.activation is not None:
+            low = 0
+        if isinstance(self.activation, nn.ReLU6):
+            high = min(high, round(6.0 / float(scale)))
+        inverse = scale.reciprocal()
+        weights = weights * (inverse if factor is None else _by_channel(factor * inverse, weights))
+        codes = self._run(x, weights, None if bias is None else bias * inverse)
+        return codes.round_().clamp_(low, high).mul_(scale)
+
+    def _store(self, x: Tensor) -> Tensor:
+        if self.activation is not None:
+            x = self.activation(x)
+        return x if self.output is None else self.output(x)
 
     def _run(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         if isinstance(self.layer, nn.Linear):
             return functional.linear(x, weights, bias)
         # _conv_forward applies the padding mode; torch's own quantized convolutions call it in the same way.
-        return cast("nn.Conv2d", self.layer)._conv_forward(x, weights, bias)
+        out: Tensor = cast("nn.Conv2d", self.layer)._conv_forward(x, weights, bias)
+        return out
+
+
+def _by_channel(values: Tensor, weights: Tensor) -> Tensor:
+    """Values (output channels,) shaped to multiply weights (output channels, ...)."""
+    return values.view(-1, *(1,) * (weights.ndim - 1))

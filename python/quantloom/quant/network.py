@@ -49,6 +49,7 @@ class QuantizedNetwork(nn.Module):
         self._norms = [module for module in self.graph_module.modules() if isinstance(module, _BatchNorm)]
         self._norms = [norm for norm in self._norms if norm.track_running_stats]
         self._float_statistics = self._copy_statistics()
+        self._is_float = True
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,14 +57,18 @@ class QuantizedNetwork(nn.Module):
         out: Tensor = self.graph_module(x)
         return out
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether every tensor has scales, so that bits can be set."""
+        return all(quantizer.grids for quantizer in (*self.weight_quantizers, *self.activation_quantizers))
+
     def calibrate(self, images: Tensor) -> None:
         """Choose all scales from the weights and from what the float network computes; then stay in float.
 
-        images: (N, *network.input_shape) of the train split. The normalisation statistics of now become those that
-        set_bits() starts from. Raises QuantError for NaN or infinite weights or activations.
+        images: (N, *network.input_shape) of the train split. Raises QuantError for NaN or infinite weights or
+        activations.
         """
         self.set_float()
-        self._float_statistics = self._copy_statistics()
         for quantizer, weights in zip(self.weight_quantizers, self.weights, strict=True):
             quantizer.calibrate(weights, per_channel=self.scheme.per_channel)
 
@@ -96,12 +101,14 @@ class QuantizedNetwork(nn.Module):
             weight_quantizer.select(bits)
         for quantizer, edge in zip(self.activation_quantizers, self.network.edges, strict=True):
             quantizer.select(assignment.groups[edge.group])
+        self._is_float = False
         self._restore_statistics()
 
     def set_float(self) -> None:
         """Compute in float again, with the float network's statistics."""
         for quantizer in (*self.weight_quantizers, *self.activation_quantizers):
             quantizer.select(None)
+        self._is_float = True
         self._restore_statistics()
 
     def reestimate(self, *batches: Tensor) -> None:
@@ -109,6 +116,7 @@ class QuantizedNetwork(nn.Module):
 
         batches: train images (N, *network.input_shape); the statistics of several batches are averaged. One pass is
         enough: each normalisation already sees inputs normalised with the new statistics of the layers before it.
+        In float they become the float network's own, which set_bits() starts from.
         """
         momenta = [norm.momentum for norm in self._norms]
         with torch.no_grad(), self._training(on=False):
@@ -122,6 +130,14 @@ class QuantizedNetwork(nn.Module):
             finally:
                 for norm, momentum in zip(self._norms, momenta, strict=True):
                     norm.momentum = momentum
+        if self._is_float:
+            self._float_statistics = self._copy_statistics()
+
+    def use_channels_last(self) -> None:
+        """Lay out convolution weights as the fast kernels read them; give images in torch.channels_last as well."""
+        for weights in self.weights:
+            if weights.ndim == 4:
+                weights.data = weights.data.contiguous(memory_format=torch.channels_last)
 
     # ---- rewriting the graph -------------------------------------------------------------------------------------
 
@@ -142,14 +158,15 @@ class QuantizedNetwork(nn.Module):
         quantizer = WeightQuantizer(f"layer {layer.name}", self.scheme.bits)
         if node.op == "call_module":
             module = self.graph_module.get_submodule(str(node.target))
-            norm_node = self._norm_behind(node)
-            norm = None
-            if norm_node is not None:
-                norm = cast("_BatchNorm", self.graph_module.get_submodule(str(norm_node.target)))
-                norm_node.replace_all_uses_with(node)
-                self.graph_module.graph.erase_node(norm_node)
+            quantized_layer = QuantizedLayer(
+                module,
+                quantizer,
+                norm=cast("_BatchNorm | None", self._absorb(node, _BatchNorm)),
+                activation=cast("nn.ReLU | nn.ReLU6 | None", self._absorb(node, nn.ReLU, nn.ReLU6)),
+                output=cast("ActivationQuantizer | None", self._absorb(node, ActivationQuantizer)),
+            )
             path = f"layers.{index}"
-            self.graph_module.add_submodule(path, QuantizedLayer(module, quantizer, norm))
+            self.graph_module.add_submodule(path, quantized_layer)
             node.target = path
             self.weights.append(cast("nn.Parameter", module.weight))
             return quantizer
@@ -162,21 +179,29 @@ class QuantizedNetwork(nn.Module):
         self.weights.append(self._parameter(source))
         return quantizer
 
-    def _norm_behind(self, node: fx.Node) -> fx.Node | None:
-        """The batch normalisation that alone reads this layer's output, unless it runs at other places too."""
+    def _absorb(self, node: fx.Node, *kinds: type[nn.Module]) -> nn.Module | None:
+        """Take the module that alone reads a node's value out of the graph, to be run by the node itself.
+
+        Returns None, and leaves the graph alone, unless it is of these kinds and, if it has state, called only here.
+        """
         readers = list(node.users)
         if len(readers) != 1 or readers[0].op != "call_module":
             return None
-        norm = readers[0]
-        is_norm = isinstance(self.graph_module.get_submodule(str(norm.target)), _BatchNorm)
-        calls = [other for other in self.graph_module.graph.nodes if other.target == norm.target]
-        return norm if is_norm and len(calls) == 1 else None
+        reader = readers[0]
+        module = self.graph_module.get_submodule(str(reader.target))
+        calls = [other for other in self.graph_module.graph.nodes if other.target == reader.target]
+        if not isinstance(module, kinds) or (len(calls) != 1 and isinstance(module, _BatchNorm)):
+            return None
+        reader.replace_all_uses_with(node)
+        self.graph_module.graph.erase_node(reader)
+        return module
 
     def _node(self, name: str, owner: str) -> fx.Node:
         if name not in self._nodes:
             message = f"{owner} names node `{name}`, which the traced graph does not have"
             raise QuantError(message, hint="network and graph must come from one trace")
-        return self._nodes[name]
+        node: fx.Node = self._nodes[name]
+        return node
 
     def _parameter(self, node: fx.Node) -> nn.Parameter:
         owner, _, attribute = str(node.target).rpartition(".")

@@ -68,7 +68,7 @@ class PtqEvaluator:
         self._validation = _prepare(*first_images(data.validation, self.config.validation_images))
         self._test = data.test  # made ready when asked for: a search never needs it
         if train_images.ndim == 4:
-            self.network.to(memory_format=torch.channels_last)
+            self.network.use_channels_last()
         self._float_accuracy = accuracy_of(self.network, *self._validation, batch=self.config.batch)
         self.network.calibrate(_channels_last(train_images[: self.config.calibration_images]))
 
@@ -104,7 +104,7 @@ def accuracy_of(network: torch.nn.Module, images: Tensor, labels: Tensor, *, bat
     """Share of images whose largest logit is at their label, 0..1. images: (N, ...), labels: (N,)."""
     right = 0
     with torch.inference_mode():
-        for image_batch, label_batch in zip(images.split(batch), labels.split(batch), strict=True):
+        for image_batch, label_batch in zip(torch.split(images, batch), torch.split(labels, batch), strict=True):
             right += int((network(image_batch).argmax(1) == label_batch).sum())
     return right / len(labels)
 

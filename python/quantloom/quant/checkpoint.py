@@ -1,0 +1,79 @@
+"""Weights in files: written atomically, read without executing anything, checked against the module they go into."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from quantloom.errors import QuantError
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+_SHOWN = 3  # names listed in a message before "and N more"
+
+
+def save_checkpoint(path: Path, module: nn.Module) -> None:
+    """Write the module's state dict; the file appears complete or not at all. Raises QuantError if it cannot."""
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        torch.save(state, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        message = f"{path}: cannot write the checkpoint: {error}"
+        raise QuantError(message) from error
+
+
+def load_checkpoint(path: Path, module: nn.Module) -> None:
+    """Load a state dict into a module, in place and only if all of it fits.
+
+    Raises QuantError naming the path if the file is missing or corrupt, lacks or adds tensors, has tensors of other
+    shapes (a wrong number of classes, say), or holds NaN or infinite values.
+    """
+    state = _read(path)
+    expected = module.state_dict()
+    problems = []
+    for problem, names in (("lacks", expected.keys() - state.keys()), ("has unknown", state.keys() - expected.keys())):
+        if names:
+            problems.append(f"{problem} {_listing(sorted(names))}")
+    for name in sorted(expected.keys() & state.keys()):
+        if state[name].shape != expected[name].shape:
+            found, wanted = tuple(state[name].shape), tuple(expected[name].shape)
+            problems.append(f"`{name}` has shape {found}, the network {wanted}")
+        elif not bool(torch.isfinite(state[name]).all()):
+            problems.append(f"`{name}` holds NaN or infinite values")
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        message = f"{path}: does not fit {type(module).__name__}: {'; '.join(problems[:_SHOWN])}{more}"
+        raise QuantError(message, hint="build the network with the options it was trained with (classes, width, input)")
+    module.load_state_dict(state)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    hint = "expected a state dict written by torch.save"
+    if not path.is_file():
+        message = f"{path}: no such checkpoint file"
+        raise QuantError(message, hint=hint)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        message = f"{path}: corrupt checkpoint: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        raise QuantError(message, hint=hint) from error
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        message = f"{path}: holds {type(state).__name__}, not a mapping of names to tensors"
+        raise QuantError(message, hint=hint)
+    return state
+
+
+def _listing(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(f"`{name}`" for name in names[:_SHOWN]) + more
