@@ -243,6 +243,15 @@ def test_long_lists_of_mistakes_are_cut() -> None:
     text = "\n".join(f"k{i}: 1" for i in range(40))
     lines = problems_of(text, lambda root: root.record(()))
     assert lines[-1] == "f.yaml: ... and 15 more problems"
+    assert len(lines) == 51
+
+
+def test_reading_stops_at_a_hundred_mistakes() -> None:
+    text = "\n".join(f"k{i}: 1" for i in range(90_000))
+    start = time.monotonic()
+    lines = problems_of(text, lambda root: root.record(("known", "keys")))
+    assert time.monotonic() - start < 5
+    assert lines[-1] == "f.yaml: ... and at least 75 more problems"
 
 
 def test_shown_text_is_short_and_printable() -> None:

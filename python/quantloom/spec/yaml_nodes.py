@@ -37,6 +37,7 @@ __all__ = [
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 64
 MAX_NODES = 200_000
+MAX_PROBLEMS = 100  # reading stops there: a file with more is of another kind, or hostile
 MAX_PROBLEMS_SHOWN = 25
 
 # The parser of libyaml where PyYAML has it (about ten times faster); both give the same events.
@@ -100,10 +101,12 @@ class Problems:
         return len(self._problems)
 
     def add(self, line: int, path: str, message: str, hint: str | None = None) -> None:
-        """Remember one mistake; the same one is told once."""
+        """Remember one mistake; the same one is told once. Raises SpecError if there are MAX_PROBLEMS."""
         problem = Problem(line=line, path=path, message=message, hint=hint)
-        if problem not in self._problems[-MAX_PROBLEMS_SHOWN:]:
+        if problem not in self._problems:
             self._problems.append(problem)
+        if len(self._problems) >= MAX_PROBLEMS:
+            self.raise_if_any()
 
     def raise_if_any(self) -> None:
         """Raise one SpecError that lists every mistake by line, if there is one."""
@@ -119,7 +122,8 @@ class Problems:
             if problem.hint is not None:
                 lines.append(f"  hint: {problem.hint}")
         if len(ordered) > MAX_PROBLEMS_SHOWN:
-            lines.append(f"{self.where}: ... and {len(ordered) - MAX_PROBLEMS_SHOWN} more problems")
+            stopped = "at least " if len(ordered) >= MAX_PROBLEMS else ""
+            lines.append(f"{self.where}: ... and {stopped}{len(ordered) - MAX_PROBLEMS_SHOWN} more problems")
         raise SpecError("\n".join(lines))
 
     def _located(self, problem: Problem) -> str:
