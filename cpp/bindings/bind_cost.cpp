@@ -1,15 +1,9 @@
 #include "bindings.hpp"
 
 #include "quantloom/cost.hpp"
-#include "quantloom/error.hpp"
 
 namespace quantloom::bindings {
 namespace {
-
-CostModel parse_model(const std::string& model) {
-  if (model == "compat") return CostModel::compat;
-  throw Error(ErrorKind::mapping, "unknown cost model '" + model + "'", "the cost models are: compat");
-}
 
 // Tensor costs carry their tensor's name in Python.
 template <class T>
@@ -114,7 +108,7 @@ void bind_cost(py::module_& m) {
                        const std::string& model, bool always_step) {
     const Mapping resolved = resolve_names(workload, mapping);
     const std::vector<int> widths = resolve_bits(workload, bits);
-    const EvaluateOptions options{parse_model(model), always_step};
+    const EvaluateOptions options{parse_cost_model(model), always_step};
     Cost cost = [&] {
       const py::gil_scoped_release release;
       return evaluate(arch, workload, resolved, widths, options);

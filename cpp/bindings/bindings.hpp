@@ -22,6 +22,7 @@ void bind_arch(py::module_& m);
 void bind_mapping(py::module_& m);
 void bind_cost(py::module_& m);
 void bind_mapspace(py::module_& m);
+void bind_mapper(py::module_& m);
 
 // Position of a dim or tensor by name; throws Error(mapping) naming `where` and the known names.
 [[nodiscard]] int require_dim(const Workload& workload, const std::string& name, const std::string& where);

@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, m) {
   bind_arch(m);
   bind_mapping(m);
   bind_cost(m);
+  bind_mapper(m);
 }

@@ -15,25 +15,6 @@ namespace {
 // The reference steps two iterations of each temporal loop: beyond this many loops that takes minutes.
 constexpr int kMaxSteppedLoops = 24;
 
-void check_bits(const Arch& arch, const Workload& workload, std::span<const int> bits) {
-  if (static_cast<int>(bits.size()) != workload.num_tensors()) {
-    throw Error(ErrorKind::mapping, "bits: " + std::to_string(bits.size()) + " widths given, workload '" + workload.name() +
-                                        "' has " + std::to_string(workload.num_tensors()) + " tensors");
-  }
-  for (std::size_t t = 0; t < bits.size(); ++t) {
-    const std::string& tensor = workload.tensors()[t].name;
-    if (bits[t] < 0) throw Error(ErrorKind::mapping, "bits of " + tensor + ": " + std::to_string(bits[t]) + ", expected 0 or more");
-    for (const Level& level : arch.levels()) {
-      if (level.word_bits != 1 && bits[t] > level.word_bits) {
-        throw Error(ErrorKind::mapping,
-                    "bits of " + tensor + ": " + std::to_string(bits[t]) + " bits do not fit the " +
-                        std::to_string(level.word_bits) + "-bit words of level '" + level.name + "'",
-                    "use at most " + std::to_string(level.word_bits) + " bits");
-      }
-    }
-  }
-}
-
 void check_stepped_loops(const Workload& workload, const Nest& nest, bool always_step) {
   int temporal = 0;
   for (int i = 0; i < nest.num_loops; ++i) temporal += nest.loops[static_cast<std::size_t>(i)].kind == LoopKind::temporal ? 1 : 0;
@@ -87,24 +68,6 @@ Fit check_fanout(const Arch& arch, const Nest& nest) {
   return fit;
 }
 
-// Section 9: cycles a level needs to serve the mapping, given its bandwidths.
-void time_level(const Level& level, double steps, LevelCost& out) {
-  double reads = 0;
-  double writes = 0;
-  for (const TensorLevelCost& tensor : out.tensors) {
-    reads += tensor.reads / steps;
-    writes += (tensor.fills + tensor.updates) / steps;
-  }
-  double slowdown = 1;
-  if (level.read_bandwidth && *level.read_bandwidth < reads) slowdown = std::min(slowdown, *level.read_bandwidth / reads);
-  if (level.write_bandwidth && *level.write_bandwidth < writes) slowdown = std::min(slowdown, *level.write_bandwidth / writes);
-  if (level.shared_bandwidth && *level.shared_bandwidth < reads + writes) {
-    slowdown = std::min(slowdown, *level.shared_bandwidth / (reads + writes));
-  }
-  out.slowdown = slowdown;
-  out.cycles = std::ceil(steps / slowdown);
-}
-
 bool is_exact(const Cost& cost) {
   if (cost.macs == kSaturated || cost.compute_cycles > kLargestExactCount) return false;
   for (const LevelCost& level : cost.levels) {
@@ -144,8 +107,14 @@ void sum_up(const Arch& arch, const Nest& nest, Cost& cost) {
   for (int l = 0; l < arch.num_levels(); ++l) {
     const Level& level = arch.level(l);
     LevelCost& here = cost.levels[static_cast<std::size_t>(l)];
-    time_level(level, cost.compute_cycles, here);
-    for (const TensorLevelCost& tensor : here.tensors) here.energy_pj += tensor.energy_pj + tensor.address_energy_pj;
+    double reads = 0;
+    double writes = 0;
+    for (const TensorLevelCost& tensor : here.tensors) {
+      here.energy_pj += tensor.energy_pj + tensor.address_energy_pj;
+      reads += tensor.reads / cost.compute_cycles;
+      writes += (tensor.fills + tensor.updates) / cost.compute_cycles;
+    }
+    here.cycles = level_cycles(level, cost.compute_cycles, reads, writes, here.slowdown);
     for (const TensorNetworkCost& network : here.network) here.network_energy_pj += network.energy_pj;
     cost.cycles = std::max(cost.cycles, here.cycles);
     cost.area_um2 += static_cast<double>(static_cast<float>(level.area_um2)) * static_cast<double>(level.instances);
@@ -164,11 +133,16 @@ void sum_up(const Arch& arch, const Nest& nest, Cost& cost) {
 
 }  // namespace
 
+CostModel parse_cost_model(std::string_view text) {
+  if (text == "compat") return CostModel::compat;
+  throw Error(ErrorKind::spec, "unknown cost model '" + std::string(text) + "'", "the cost models are: compat");
+}
+
 Fit check_fit(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits) {
   check_mapping(arch, workload, mapping);
   check_bits(arch, workload, bits);
   Nest nest;
-  build_nest(workload, mapping, nest);
+  build_nest(mapping, nest);
   const Fit fit = check_capacity(arch, workload, nest, bits);
   return fit.fits() ? check_fanout(arch, nest) : fit;
 }
@@ -178,7 +152,7 @@ Cost evaluate(const Arch& arch, const Workload& workload, const Mapping& mapping
   const Fit fit = check_fit(arch, workload, mapping, bits);
   if (!fit.fits()) throw Error(ErrorKind::infeasible, "mapping does not fit: " + fit.message);
   Nest nest;
-  build_nest(workload, mapping, nest);
+  build_nest(mapping, nest);
   check_stepped_loops(workload, nest, options.always_step);
 
   Cost cost;

@@ -22,7 +22,6 @@ static_assert(kMaxDims < 1 << kOrderBits && kMaxLevels * kOrderBits <= 64);
 
 // A tensor at a level of limited capacity.
 struct CheckedPair {
-  int level = 0;
   int tensor = 0;
   bool open = false;
   std::size_t slot_begin = 0;  // its ranks' extents among the slots
@@ -30,9 +29,18 @@ struct CheckedPair {
   std::vector<Count> per_word;  // distinct elements per word among the settings
 };
 
+// A level of limited capacity. Settings that pack its tensors alike share the check.
+struct CheckedLevel {
+  std::size_t level = 0;
+  Count capacity = 0;
+  std::size_t pair_begin = 0;
+  std::size_t pair_end = 0;
+  std::vector<std::vector<std::size_t>> packings;  // distinct ones: [pair] index into per_word
+};
+
 struct Contribution {
   std::size_t slot = 0;
-  int level = 0;
+  std::size_t level = 0;
   Count coefficient = 1;
 };
 
@@ -42,17 +50,13 @@ struct DimTable {
     std::vector<std::uint32_t> spatial;  // [spatial block]
     std::size_t begin = 0;
     std::size_t end = 0;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> loops;  // distinct free_loops, how many entries have them
   };
   int dim = 0;
   std::vector<Group> groups;
-  std::vector<Contribution> contributions;
-  std::vector<Count> extents;             // [entry][contribution]: what the dim adds to a slot
-  std::vector<std::uint64_t> free_loops;  // [entry]: kOrderBits per level, 1 if the dim is a loop to be permuted there
-};
-
-// One setting's place in the pairs' tables of distinct packings.
-struct Setting {
-  std::vector<std::size_t> packing;  // [pair]
+  std::vector<Contribution> contributions;  // one for each slot it adds to, by slot
+  std::vector<Count> extents;               // [entry][contribution]: what the dim adds to a slot
+  std::vector<std::uint64_t> free_loops;    // [entry]: kOrderBits per block, 1 if the dim is a loop to be permuted there
 };
 
 struct Plan {
@@ -61,11 +65,14 @@ struct Plan {
   std::vector<std::size_t> spatial_blocks;
   std::vector<std::size_t> ordered_blocks;  // temporal blocks with an order to search
   std::vector<CheckedPair> pairs;           // by level, innermost first
+  std::vector<CheckedLevel> levels;
   std::size_t num_slots = 0;
-  std::vector<Setting> settings;
-  std::vector<DimTable> tables;        // fewest factorizations first: the longest loop runs innermost
-  std::vector<Wide> bypasses;          // [level]: choices of what is kept
-  std::uint64_t num_combinations = 1;  // of groups
+  std::vector<std::vector<std::size_t>> classes;  // distinct settings: [checked level] index into packings
+  std::vector<std::size_t> class_of;              // [setting]
+  std::vector<DimTable> tables;                   // fewest factorizations first: the longest loop runs innermost
+  std::vector<Wide> bypasses;                     // [level]: choices of what is kept
+  bool may_overflow = false;
+  std::uint64_t num_combinations = 1;             // of groups
 };
 
 struct SettingTotals {
@@ -98,40 +105,62 @@ void check_bits(const MapspaceParts& parts, const std::vector<int>& bits) {
   }
 }
 
-void make_pairs(Plan& plan, const std::vector<std::vector<int>>& bits) {
+template <class T>
+std::size_t position_or_append(std::vector<T>& values, const T& value) {
+  const auto found = std::find(values.begin(), values.end(), value);
+  if (found != values.end()) return static_cast<std::size_t>(found - values.begin());
+  values.push_back(value);
+  return values.size() - 1;
+}
+
+// Adds the pairs of one level; settings collects for each setting how it packs the level's tensors.
+void make_level(Plan& plan, int l, const std::vector<std::vector<int>>& bits, std::vector<std::vector<std::size_t>>& settings) {
   const MapspaceParts& parts = plan.parts;
-  plan.settings.resize(bits.size());
-  for (int l = 0; l < parts.arch.num_levels(); ++l) {
-    const Level& level = parts.arch.level(l);
-    plan.bypasses.push_back(1);
-    for (int t = 0; t < parts.workload.num_tensors(); ++t) {
-      const Keep keep = parts.constraints.keep[static_cast<std::size_t>(l)][static_cast<std::size_t>(t)];
-      if (keep == Keep::open) plan.bypasses.back() *= 2;
-      if (keep == Keep::no || !level.capacity_words) continue;
-      CheckedPair pair;
-      pair.level = l;
-      pair.tensor = t;
-      pair.open = keep == Keep::open;
-      pair.slot_begin = plan.num_slots;
-      plan.num_slots += parts.workload.tensors()[static_cast<std::size_t>(t)].ranks.size();
-      pair.slot_end = plan.num_slots;
-      for (std::size_t s = 0; s < bits.size(); ++s) {
-        const Count per_word = elements_per_word(level.word_bits, bits[s][static_cast<std::size_t>(t)]);
-        const auto found = std::find(pair.per_word.begin(), pair.per_word.end(), per_word);
-        plan.settings[s].packing.push_back(static_cast<std::size_t>(found - pair.per_word.begin()));
-        if (found == pair.per_word.end()) pair.per_word.push_back(per_word);
-      }
-      plan.pairs.push_back(std::move(pair));
+  const Level& level = parts.arch.level(l);
+  plan.bypasses.push_back(1);
+  CheckedLevel checked;
+  checked.level = static_cast<std::size_t>(l);
+  checked.pair_begin = plan.pairs.size();
+  std::vector<std::vector<std::size_t>> packings(bits.size());
+  for (int t = 0; t < parts.workload.num_tensors(); ++t) {
+    const auto tensor = static_cast<std::size_t>(t);
+    const Keep keep = parts.constraints.keep[checked.level][tensor];
+    if (keep == Keep::open) plan.bypasses.back() *= 2;
+    if (keep == Keep::no || !level.capacity_words) continue;
+    CheckedPair pair;
+    pair.tensor = t;
+    pair.open = keep == Keep::open;
+    pair.slot_begin = plan.num_slots;
+    plan.num_slots += parts.workload.tensors()[tensor].ranks.size();
+    pair.slot_end = plan.num_slots;
+    for (std::size_t s = 0; s < bits.size(); ++s) {
+      packings[s].push_back(position_or_append(pair.per_word, elements_per_word(level.word_bits, bits[s][tensor])));
     }
+    plan.pairs.push_back(std::move(pair));
   }
+  checked.pair_end = plan.pairs.size();
+  if (checked.pair_begin == checked.pair_end) return;
+  checked.capacity = *level.capacity_words;
+  for (std::size_t s = 0; s < bits.size(); ++s) settings[s].push_back(position_or_append(checked.packings, packings[s]));
+  plan.levels.push_back(std::move(checked));
+}
+
+void make_levels(Plan& plan, const std::vector<std::vector<int>>& bits) {
+  std::vector<std::vector<std::size_t>> settings(bits.size());
+  for (int l = 0; l < plan.parts.arch.num_levels(); ++l) make_level(plan, l, bits, settings);
+  for (const auto& setting : settings) plan.class_of.push_back(position_or_append(plan.classes, setting));
 }
 
 void make_contributions(const Plan& plan, DimTable& table) {
-  for (const CheckedPair& pair : plan.pairs) {
-    const auto& ranks = plan.parts.workload.tensors()[static_cast<std::size_t>(pair.tensor)].ranks;
-    for (std::size_t r = 0; r < ranks.size(); ++r) {
-      for (const Term& term : ranks[r]) {
-        if (term.dim == table.dim) table.contributions.push_back({pair.slot_begin + r, pair.level, term.coefficient});
+  for (const CheckedLevel& level : plan.levels) {
+    for (std::size_t p = level.pair_begin; p < level.pair_end; ++p) {
+      const auto& ranks = plan.parts.workload.tensors()[static_cast<std::size_t>(plan.pairs[p].tensor)].ranks;
+      for (std::size_t r = 0; r < ranks.size(); ++r) {
+        Count coefficient = 0;
+        for (const Term& term : ranks[r]) {
+          if (term.dim == table.dim) coefficient = saturating_add(coefficient, term.coefficient);
+        }
+        if (coefficient > 0) table.contributions.push_back({plan.pairs[p].slot_begin + r, level.level, coefficient});
       }
     }
   }
@@ -147,7 +176,7 @@ void append_entry(const Plan& plan, const std::uint32_t* row, DimTable& table) {
     inside[static_cast<std::size_t>(blocks[b].level)] = product;
   }
   for (const Contribution& c : table.contributions) {
-    table.extents.push_back(saturating_mul(inside[static_cast<std::size_t>(c.level)] - 1, c.coefficient));
+    table.extents.push_back(saturating_mul(inside[c.level] - 1, c.coefficient));
   }
   std::uint64_t loops = 0;
   for (std::size_t i = 0; i < plan.ordered_blocks.size(); ++i) {

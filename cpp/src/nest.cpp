@@ -3,34 +3,35 @@
 namespace quantloom {
 namespace {
 
-void append_loops(Nest& nest, const std::vector<Loop>& loops, int level, LoopKind kind) {
-  for (const Loop& loop : loops) {
-    if (loop.bound == 1) continue;
-    nest.loops[static_cast<std::size_t>(nest.num_loops++)] = {loop.dim, level, kind, loop.bound, 1};
-  }
+// Filling goes from the outermost level inwards: open_level, append its temporal loops, open_spatial, append the others.
+void start(Nest& nest, int levels) {
+  nest.num_levels = levels;
+  nest.num_loops = 0;
 }
 
-}  // namespace
+void open_level(Nest& nest, int level, std::uint32_t keep) {
+  nest.begin[static_cast<std::size_t>(level)] = nest.num_loops;
+  nest.keep[static_cast<std::size_t>(level)] = keep;
+}
 
-void build_nest(const Workload& workload, const Mapping& mapping, Nest& nest) noexcept {
-  nest.num_levels = static_cast<int>(mapping.levels.size());
-  nest.num_loops = 0;
-  nest.temporal_steps = 1;
+void append(Nest& nest, int dim, int level, LoopKind kind, Count bound) {
+  if (bound != 1) nest.loops[static_cast<std::size_t>(nest.num_loops++)] = {dim, level, kind, bound, 1};
+}
+
+void append(Nest& nest, const std::vector<Loop>& loops, int level, LoopKind kind) {
+  for (const Loop& loop : loops) append(nest, loop.dim, level, kind, loop.bound);
+}
+
+void multiply_spatial(Nest& nest) {
   Count x = 1;
   Count y = 1;
+  nest.temporal_steps = 1;
   for (int l = nest.num_levels - 1; l >= 0; --l) {
     const auto at = static_cast<std::size_t>(l);
-    const LevelMapping& here = mapping.levels[at];
-    nest.keep[at] = here.keep;
     nest.outer_x[at] = x;
     nest.outer_y[at] = y;
-    nest.begin[at] = nest.num_loops;
-    append_loops(nest, here.temporal, l, LoopKind::temporal);
-    nest.spatial_begin[at] = nest.num_loops;
-    append_loops(nest, here.spatial_y, l, LoopKind::spatial_y);
-    append_loops(nest, here.spatial_x, l, LoopKind::spatial_x);
     nest.spatial_x[at] = nest.spatial_y[at] = 1;
-    for (int i = nest.begin[at]; i < nest.num_loops; ++i) {
+    for (int i = nest.begin[at]; i < nest.end(l); ++i) {
       const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
       Count& product = loop.kind == LoopKind::temporal    ? nest.temporal_steps
                        : loop.kind == LoopKind::spatial_x ? nest.spatial_x[at]
@@ -40,6 +41,9 @@ void build_nest(const Workload& workload, const Mapping& mapping, Nest& nest) no
     x = saturating_mul(x, nest.spatial_x[at]);
     y = saturating_mul(y, nest.spatial_y[at]);
   }
+}
+
+void multiply_extents(Nest& nest) {
   std::array<Count, kMaxDims> inside;
   inside.fill(1);
   int next = nest.num_loops;
@@ -51,8 +55,46 @@ void build_nest(const Workload& workload, const Mapping& mapping, Nest& nest) no
       loop.stride = product;
       product = saturating_mul(product, loop.bound);
     }
-    for (int d = 0; d < workload.num_dims(); ++d) nest.extent[at][static_cast<std::size_t>(d)] = inside[static_cast<std::size_t>(d)];
+    nest.extent[at] = inside;
   }
+}
+
+}  // namespace
+
+void build_nest(const Mapping& mapping, Nest& nest) noexcept {
+  start(nest, static_cast<int>(mapping.levels.size()));
+  for (int l = nest.num_levels - 1; l >= 0; --l) {
+    const LevelMapping& here = mapping.levels[static_cast<std::size_t>(l)];
+    open_level(nest, l, here.keep);
+    append(nest, here.temporal, l, LoopKind::temporal);
+    nest.spatial_begin[static_cast<std::size_t>(l)] = nest.num_loops;
+    append(nest, here.spatial_y, l, LoopKind::spatial_y);
+    append(nest, here.spatial_x, l, LoopKind::spatial_x);
+  }
+  multiply_spatial(nest);
+  multiply_extents(nest);
+}
+
+void build_nest(const ResolvedConstraints& space, const MappingView& view, Nest& nest) noexcept {
+  start(nest, view.num_levels);
+  for (int b = view.num_blocks - 1; b >= 0; --b) {
+    const Block& block = space.blocks[static_cast<std::size_t>(b)];
+    if (!block.spatial) {  // the outer block of its level
+      open_level(nest, block.level, view.keep[block.level]);
+      for (int i = view.num_dims - 1; i >= 0; --i) {
+        const int dim = view.dim_at(b, i);
+        append(nest, dim, block.level, LoopKind::temporal, view.factor(b, dim));
+      }
+      nest.spatial_begin[static_cast<std::size_t>(block.level)] = nest.num_loops;
+      continue;
+    }
+    for (int i = view.num_dims - 1; i >= 0; --i) {
+      const int dim = view.dim_at(b, i);
+      append(nest, dim, block.level, i < view.split[b] ? LoopKind::spatial_x : LoopKind::spatial_y, view.factor(b, dim));
+    }
+  }
+  multiply_spatial(nest);
+  multiply_extents(nest);
 }
 
 Count tile_elements(const TensorSpec& tensor, std::span<const Count> extent) noexcept {

@@ -5,7 +5,9 @@
 #include <span>
 
 #include "quantloom/arch.hpp"
+#include "quantloom/constraints.hpp"
 #include "quantloom/mapping.hpp"
+#include "quantloom/mapspace.hpp"
 #include "quantloom/workload.hpp"
 
 namespace quantloom {
@@ -48,7 +50,9 @@ struct Nest {
   }
 };
 
-void build_nest(const Workload& workload, const Mapping& mapping, Nest& nest) noexcept;
+void build_nest(const Mapping& mapping, Nest& nest) noexcept;
+// The nest of mapping `view` of the mapspace with these blocks.
+void build_nest(const ResolvedConstraints& space, const MappingView& view, Nest& nest) noexcept;
 
 // Elements of a tensor's bounding box when dim d spans extent[d] (saturating).
 [[nodiscard]] Count tile_elements(const TensorSpec& tensor, std::span<const Count> extent) noexcept;

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+
+#include "quantloom/error.hpp"
 
 namespace quantloom {
 namespace {
@@ -138,6 +141,36 @@ TensorNetworkCost charge_network(const Nest& nest, const Level& level, int l, bo
 bool is_packed(Count word_bits, int bits) noexcept { return bits > 0 && word_bits > 1 && bits != word_bits; }
 
 Count elements_per_word(Count word_bits, int bits) noexcept { return is_packed(word_bits, bits) ? word_bits / bits : 1; }
+
+void check_bits(const Arch& arch, const Workload& workload, std::span<const int> bits) {
+  if (static_cast<int>(bits.size()) != workload.num_tensors()) {
+    throw Error(ErrorKind::mapping, "bits: " + std::to_string(bits.size()) + " widths given, workload '" + workload.name() +
+                                        "' has " + std::to_string(workload.num_tensors()) + " tensors");
+  }
+  for (std::size_t t = 0; t < bits.size(); ++t) {
+    const std::string& tensor = workload.tensors()[t].name;
+    if (bits[t] < 0) throw Error(ErrorKind::mapping, "bits of " + tensor + ": " + std::to_string(bits[t]) + ", expected 0 or more");
+    for (const Level& level : arch.levels()) {
+      if (level.word_bits != 1 && bits[t] > level.word_bits) {
+        throw Error(ErrorKind::mapping,
+                    "bits of " + tensor + ": " + std::to_string(bits[t]) + " bits do not fit the " +
+                        std::to_string(level.word_bits) + "-bit words of level '" + level.name + "'",
+                    "use at most " + std::to_string(level.word_bits) + " bits");
+      }
+    }
+  }
+}
+
+// Section 9.
+double level_cycles(const Level& level, double steps, double reads, double writes, double& slowdown) noexcept {
+  slowdown = 1;
+  if (level.read_bandwidth && *level.read_bandwidth < reads) slowdown = std::min(slowdown, *level.read_bandwidth / reads);
+  if (level.write_bandwidth && *level.write_bandwidth < writes) slowdown = std::min(slowdown, *level.write_bandwidth / writes);
+  if (level.shared_bandwidth && *level.shared_bandwidth < reads + writes) {
+    slowdown = std::min(slowdown, *level.shared_bandwidth / (reads + writes));
+  }
+  return std::ceil(steps / slowdown);
+}
 
 void count_tensor(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, bool always_step,
                   CompatScratch& scratch, TensorCounts& out) {

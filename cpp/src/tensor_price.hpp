@@ -31,6 +31,13 @@ struct TensorPrice {
 [[nodiscard]] bool is_packed(Count word_bits, int bits) noexcept;
 [[nodiscard]] Count elements_per_word(Count word_bits, int bits) noexcept;
 
+// Throws Error(mapping) unless there is one width for each tensor and each fits the words of every level.
+void check_bits(const Arch& arch, const Workload& workload, std::span<const int> bits);
+
+// Cycles a level needs for `steps` compute cycles at these words per cycle and instance (summed over tensors, in their
+// order); `slowdown` is the speed that the bandwidths leave, <= 1.
+[[nodiscard]] double level_cycles(const Level& level, double steps, double reads, double writes, double& slowdown) noexcept;
+
 void count_tensor(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, bool always_step,
                   CompatScratch& scratch, TensorCounts& out);
 

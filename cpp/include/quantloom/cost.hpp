@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quantloom/arch.hpp"
@@ -78,6 +79,9 @@ struct Fit {
 };
 
 enum class CostModel { compat };
+
+// "compat"; anything else is an Error(spec).
+[[nodiscard]] CostModel parse_cost_model(std::string_view text);
 
 struct EvaluateOptions {
   CostModel model = CostModel::compat;

@@ -1,0 +1,74 @@
+// The mapper: the best mapping of a workload for each of many bit settings, with a certificate of what was looked at.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quantloom/arch.hpp"
+#include "quantloom/constraints.hpp"
+#include "quantloom/cost.hpp"
+#include "quantloom/mapping.hpp"
+#include "quantloom/workload.hpp"
+
+namespace quantloom {
+
+enum class Objective { energy, cycles, edp, ed2p };
+
+// "energy", "cycles", "edp" or "ed2p"; anything else is an Error(spec).
+[[nodiscard]] Objective parse_objective(std::string_view text);
+// energy_pj, cycles, energy_pj * cycles or energy_pj * cycles^2.
+[[nodiscard]] double objective_value(Objective objective, double energy_pj, double cycles) noexcept;
+
+struct MapperOptions {
+  Objective objective = Objective::edp;
+  CostModel model = CostModel::compat;
+  Selection selection = Selection::all;
+  int threads = 0;       // 0: all the machine has
+  Count budget = 0;      // mappings to price at most (spread evenly over the space); 0: no limit
+};
+
+// What stands behind "optimal": the space, how much of it was looked at, and a bound that holds in any case.
+struct Certificate {
+  std::string method;          // how the space was searched
+  std::string space_size;      // points of the mapspace, decimal
+  Count considered = 0;        // different mappings within the fanout that were looked at
+  Count fitting = 0;           // of these, mappings whose tiles fit at these bits
+  Count pruned_by_bound = 0;   // fitting mappings left out because their lower bound exceeds the best
+  bool exhausted = false;      // the whole space is accounted for: the result is the optimum of the space
+  double lower_bound = 0;      // no mapping of the space has a smaller objective
+};
+
+// Why nothing fits: the mapping that comes nearest, and where it fails.
+struct Infeasibility {
+  int level = -1;                   // -1: no mapping is within the fanout and the constraints
+  Count need_words = 0;
+  Count have_words = 0;
+  std::vector<Count> tensor_words;  // each tensor's share of need_words
+};
+
+struct Optimum {
+  bool found = false;
+  Mapping mapping;
+  double energy_pj = 0;
+  double cycles = 0;
+  double objective = 0;
+  Certificate certificate;
+  Infeasibility infeasibility;  // meaningful if nothing was found
+};
+
+using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+
+// Best mapping for each setting (bits per tensor, 0 = one element a word). Equal settings, also those that pack alike, are
+// solved once. Ties: smaller objective, then smaller energy, then the order of the mapspace; the answer does not depend
+// on the number of threads. Throws as Mapspace does, and Error(mapping) for bits that exceed a word.
+// A requested stop throws nothing: results found so far come back with exhausted = false.
+[[nodiscard]] std::vector<Optimum> optimize(const Arch& arch, const Workload& workload,
+                                            const std::vector<std::vector<int>>& settings, const MapperOptions& options = {},
+                                            std::stop_token stop = {}, const Progress& progress = {});
+
+}  // namespace quantloom

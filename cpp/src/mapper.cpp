@@ -1,0 +1,319 @@
+// The exhaustive mapper: walks every different mapping within the fanout once, counts it once, and prices it for all bit
+// settings together. It is the reference that cleverer searches are tested against.
+#include "quantloom/mapper.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+#include "nest.hpp"
+#include "quantloom/error.hpp"
+#include "quantloom/mapspace.hpp"
+#include "quantloom/parallel.hpp"
+#include "settings.hpp"
+#include "tensor_price.hpp"
+
+namespace quantloom {
+namespace {
+
+constexpr int kChunks = 64;  // fixed, so that a budget cuts at the same places for any number of threads
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// A bound sums in another order than a price: it may be off in the last digits, never by this much.
+constexpr double kBoundMargin = 1 - 1e-11;
+
+struct Candidate {
+  double objective = kInfinity;
+  double energy_pj = kInfinity;
+  double cycles = kInfinity;
+  Mapping mapping;
+};
+
+bool is_better(double objective, double energy_pj, const Candidate& than) {
+  return objective < than.objective || (objective == than.objective && energy_pj < than.energy_pj);
+}
+
+struct NearMiss {
+  double ratio = kInfinity;  // need / have at the level that fails worst
+  Infeasibility report;
+};
+
+struct ChunkResult {
+  std::vector<Candidate> best;      // [class]
+  std::vector<NearMiss> near_miss;  // [class]
+  std::vector<Count> fitting;
+  std::vector<Count> pruned;
+  Count considered = 0;
+  Count priced = 0;
+  bool complete = false;
+};
+
+// Price of one tensor at one packing, as far as totals need it.
+struct Share {
+  double energy_pj = 0;
+  std::array<double, kMaxLevels> reads;   // words per cycle and instance
+  std::array<double, kMaxLevels> writes;
+};
+
+class Worker {
+ public:
+  Worker(const Mapspace& space, const SettingTable& settings, const MapperOptions& options)
+      : space_(space), arch_(space.arch()), workload_(space.workload()), settings_(settings), options_(options) {
+    for (int l = 0; l < arch_.num_levels(); ++l) {
+      if (arch_.level(l).capacity_words) bounded_.push_back(l);
+    }
+    shares_.resize(settings.packings.size());
+    words_.resize(settings.packings.size());
+    for (std::size_t t = 0; t < shares_.size(); ++t) {
+      shares_[t].resize(settings.packings[t].size());
+      words_[t].resize(settings.packings[t].size());
+    }
+    fits_.resize(settings.classes.size());
+    arithmetic_energy_pj_ = static_cast<double>(workload_.macs()) * arch_.arithmetic().energy_pj;
+  }
+
+  void run(std::uint64_t first, std::uint64_t count, Count budget, const std::stop_token& stop, ChunkResult& out) {
+    out.best.resize(settings_.classes.size());
+    out.near_miss.resize(settings_.classes.size());
+    out.fitting.assign(settings_.classes.size(), 0);
+    out.pruned.assign(settings_.classes.size(), 0);
+    MappingWalker walker(space_, Enumeration::distinct, first, count);
+    while (walker.next()) {
+      if ((++out.considered & 0x3FF) == 0 && stop.stop_requested()) return;
+      build_nest(space_.constraints(), walker.view(), nest_);
+      if (!find_fitting(out) || !find_promising(out)) continue;
+      if (budget > 0 && out.priced >= budget) return;
+      ++out.priced;
+      price_shares();
+      update_best(walker.view(), out);
+    }
+    out.complete = true;
+  }
+
+ private:
+  // Sets fits_ for every class; false if the mapping fits for none.
+  bool find_fitting(ChunkResult& out) {
+    for (std::size_t t = 0; t < words_.size(); ++t) {
+      for (const int l : bounded_) {
+        const auto at = static_cast<std::size_t>(l);
+        const bool kept = (nest_.keep[at] >> t & 1U) != 0;
+        const Count tile = kept ? tile_elements(workload_.tensors()[t], nest_.extent[at]) : 0;
+        for (std::size_t p = 0; p < words_[t].size(); ++p) {
+          words_[t][p][at] = ceil_div(tile, settings_.packings[t][p].elements_per_word[at]);
+        }
+      }
+    }
+    bool any = false;
+    for (std::size_t c = 0; c < settings_.classes.size(); ++c) {
+      fits_[c] = fits_class(settings_.classes[c], out.best[c].objective == kInfinity ? &out.near_miss[c] : nullptr) ? 1 : 0;
+      out.fitting[c] += fits_[c];
+      any = any || fits_[c] != 0;
+    }
+    return any;
+  }
+
+  bool fits_class(const std::vector<int>& packing, NearMiss* near_miss) const {
+    double worst = 0;
+    int worst_level = -1;
+    for (const int l : bounded_) {
+      const Count need = needed_words(packing, l);
+      const Count have = *arch_.level(l).capacity_words;
+      if (need <= have) continue;
+      if (near_miss == nullptr) return false;
+      const double ratio = static_cast<double>(need) / static_cast<double>(have);
+      if (ratio > worst) {
+        worst = ratio;
+        worst_level = l;
+      }
+    }
+    if (worst_level < 0) return true;
+    if (worst < near_miss->ratio) {
+      near_miss->ratio = worst;
+      near_miss->report = {worst_level, needed_words(packing, worst_level), *arch_.level(worst_level).capacity_words, {}};
+      for (std::size_t t = 0; t < words_.size(); ++t) {
+        near_miss->report.tensor_words.push_back(words_[t][static_cast<std::size_t>(packing[t])][static_cast<std::size_t>(worst_level)]);
+      }
+    }
+    return false;
+  }
+
+  [[nodiscard]] Count needed_words(const std::vector<int>& packing, int level) const {
+    Count need = 0;
+    for (std::size_t t = 0; t < words_.size(); ++t) {
+      need = saturating_add(need, words_[t][static_cast<std::size_t>(packing[t])][static_cast<std::size_t>(level)]);
+    }
+    return need;
+  }
+
+  // Drops classes whose best cannot be beaten even if moving data cost nothing; false if no class is left.
+  bool find_promising(ChunkResult& out) {
+    const double bound = kBoundMargin * objective_value(options_.objective, arithmetic_energy_pj_, static_cast<double>(nest_.temporal_steps));
+    bool any = false;
+    for (std::size_t c = 0; c < fits_.size(); ++c) {
+      if (fits_[c] != 0 && bound > out.best[c].objective) {
+        fits_[c] = 0;
+        ++out.pruned[c];
+      }
+      any = any || fits_[c] != 0;
+    }
+    return any;
+  }
+
+  void price_shares() {
+    const auto steps = static_cast<double>(nest_.temporal_steps);
+    for (std::size_t t = 0; t < shares_.size(); ++t) {
+      count_tensor(arch_, workload_, nest_, static_cast<int>(t), false, scratch_, counts_);
+      for (std::size_t p = 0; p < shares_[t].size(); ++p) {
+        price_tensor(arch_, nest_, counts_, static_cast<int>(t), settings_.packings[t][p].bits, price_);
+        Share& share = shares_[t][p];
+        share.energy_pj = price_.energy_pj;
+        for (std::size_t l = 0; l < static_cast<std::size_t>(arch_.num_levels()); ++l) {
+          share.reads[l] = price_.storage[l].reads / steps;
+          share.writes[l] = (price_.storage[l].fills + price_.storage[l].updates) / steps;
+        }
+      }
+    }
+  }
+
+  void update_best(const MappingView& view, ChunkResult& out) {
+    for (std::size_t c = 0; c < fits_.size(); ++c) {
+      if (fits_[c] == 0) continue;
+      double energy = arithmetic_energy_pj_;
+      for (std::size_t t = 0; t < shares_.size(); ++t) energy += shares_[t][static_cast<std::size_t>(settings_.classes[c][t])].energy_pj;
+      const double cycles = count_cycles(settings_.classes[c]);
+      for (int l = 0; l < arch_.num_levels(); ++l) {
+        energy += arch_.level(l).leak_energy_pj * cycles * static_cast<double>(nest_.replication(l));
+      }
+      const double objective = objective_value(options_.objective, energy, cycles);
+      if (is_better(objective, energy, out.best[c])) out.best[c] = {objective, energy, cycles, space_.materialize(view)};
+    }
+  }
+
+  [[nodiscard]] double count_cycles(const std::vector<int>& packing) const {
+    const auto steps = static_cast<double>(nest_.temporal_steps);
+    double cycles = steps;
+    for (int l = 0; l < arch_.num_levels(); ++l) {
+      const Level& level = arch_.level(l);
+      if (!level.read_bandwidth && !level.write_bandwidth && !level.shared_bandwidth) continue;
+      double reads = 0;
+      double writes = 0;
+      for (std::size_t t = 0; t < shares_.size(); ++t) {
+        const Share& share = shares_[t][static_cast<std::size_t>(packing[t])];
+        reads += share.reads[static_cast<std::size_t>(l)];
+        writes += share.writes[static_cast<std::size_t>(l)];
+      }
+      double slowdown = 1;
+      cycles = std::max(cycles, level_cycles(level, steps, reads, writes, slowdown));
+    }
+    return cycles;
+  }
+
+  const Mapspace& space_;
+  const Arch& arch_;
+  const Workload& workload_;
+  const SettingTable& settings_;
+  const MapperOptions& options_;
+  std::vector<int> bounded_;                                              // levels with a capacity
+  std::vector<std::vector<std::array<Count, kMaxLevels>>> words_;         // [tensor][packing][level]
+  std::vector<std::vector<Share>> shares_;                                // [tensor][packing]
+  std::vector<char> fits_;                                                // [class]
+  double arithmetic_energy_pj_ = 0;
+  Nest nest_;
+  CompatScratch scratch_;
+  TensorCounts counts_;
+  TensorPrice price_;
+};
+
+// Chunk results in chunk order: the first of equals wins, as in one long walk.
+Optimum merge_class(const std::vector<ChunkResult>& chunks, std::size_t c) {
+  Optimum out;
+  Candidate best;
+  NearMiss near_miss;
+  out.certificate.exhausted = true;
+  for (const ChunkResult& chunk : chunks) {
+    out.certificate.exhausted = out.certificate.exhausted && chunk.complete;
+    if (chunk.best.empty()) continue;
+    out.certificate.considered += chunk.considered;
+    out.certificate.fitting += chunk.fitting[c];
+    out.certificate.pruned_by_bound += chunk.pruned[c];
+    if (is_better(chunk.best[c].objective, chunk.best[c].energy_pj, best)) best = chunk.best[c];
+    if (chunk.near_miss[c].ratio < near_miss.ratio) near_miss = chunk.near_miss[c];
+  }
+  out.found = best.objective < kInfinity;
+  out.mapping = std::move(best.mapping);
+  out.energy_pj = best.energy_pj;
+  out.cycles = best.cycles;
+  out.objective = best.objective;
+  out.infeasibility = std::move(near_miss.report);
+  return out;
+}
+
+// Holds for every mapping: data movement costs nothing, every unit the hardware has is busy.
+double universal_bound(const Arch& arch, const Workload& workload, Objective objective) {
+  const auto macs = static_cast<double>(workload.macs());
+  const double cycles = std::ceil(macs / static_cast<double>(arch.arithmetic().instances));
+  return kBoundMargin * objective_value(objective, macs * arch.arithmetic().energy_pj, cycles);
+}
+
+}  // namespace
+
+Objective parse_objective(std::string_view text) {
+  if (text == "energy") return Objective::energy;
+  if (text == "cycles") return Objective::cycles;
+  if (text == "edp") return Objective::edp;
+  if (text == "ed2p") return Objective::ed2p;
+  throw Error(ErrorKind::spec, "unknown objective '" + std::string(text) + "'", "the objectives are: energy, cycles, edp, ed2p");
+}
+
+double objective_value(Objective objective, double energy_pj, double cycles) noexcept {
+  switch (objective) {
+    case Objective::energy: return energy_pj;
+    case Objective::cycles: return cycles;
+    case Objective::edp: return energy_pj * cycles;
+    case Objective::ed2p: return energy_pj * cycles * cycles;
+  }
+  return kInfinity;
+}
+
+std::vector<Optimum> optimize(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
+                              const MapperOptions& options, std::stop_token stop, const Progress& progress) {
+  const SettingTable table = group_settings(arch, workload, settings);
+  const Mapspace space(arch, workload, options.selection);
+  std::uint64_t total = 1;
+  for (const std::uint64_t size : space.sizes().factorizations) {
+    if (__builtin_mul_overflow(total, size, &total)) throw Error(ErrorKind::mapping, "workload '" + workload.name() + "': the mapspace is too large to walk");
+  }
+  const int chunks = static_cast<int>(std::min<std::uint64_t>(kChunks, std::max<std::uint64_t>(total, 1)));
+  const int threads = options.threads > 0 ? options.threads : default_threads();
+  std::vector<ChunkResult> results(static_cast<std::size_t>(chunks));
+  std::vector<std::unique_ptr<Worker>> workers(static_cast<std::size_t>(std::max(threads, 1)));
+  std::atomic<std::uint64_t> done{0};
+  std::mutex progress_lock;
+  for_each_chunk(chunks, threads, stop, [&](int chunk, int worker) {
+    auto& mine = workers[static_cast<std::size_t>(worker)];
+    if (!mine) mine = std::make_unique<Worker>(space, table, options);
+    const auto at = static_cast<std::uint64_t>(chunk);
+    const auto n = static_cast<std::uint64_t>(chunks);
+    const auto begin = static_cast<std::uint64_t>(static_cast<unsigned __int128>(total) * at / n);
+    const auto end = static_cast<std::uint64_t>(static_cast<unsigned __int128>(total) * (at + 1) / n);
+    const Count budget = options.budget > 0 ? std::max<Count>(1, options.budget / chunks) : 0;
+    mine->run(begin, end - begin, budget, stop, results[static_cast<std::size_t>(chunk)]);
+    const std::lock_guard lock(progress_lock);
+    done += end - begin;
+    if (progress) progress(done, total);
+  });
+
+  std::vector<Optimum> by_class;
+  for (std::size_t c = 0; c < table.classes.size(); ++c) {
+    Optimum& optimum = by_class.emplace_back(merge_class(results, c));
+    optimum.certificate.method = "exhaustive";
+    optimum.certificate.space_size = space.size().to_string();
+    optimum.certificate.lower_bound = optimum.certificate.exhausted && optimum.found ? optimum.objective : universal_bound(arch, workload, options.objective);
+  }
+  std::vector<Optimum> out;
+  for (const int c : table.class_of) out.push_back(by_class[static_cast<std::size_t>(c)]);
+  return out;
+}
+
+}  // namespace quantloom
