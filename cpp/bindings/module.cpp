@@ -9,5 +9,6 @@ PYBIND11_MODULE(_core, m) {
   bind_arch(m);
   bind_mapping(m);
   bind_cost(m);
+  bind_mapspace(m);
   bind_mapper(m);
 }
