@@ -27,6 +27,7 @@ from quantloom.search.samplers import unseen_candidates
 __all__ = ["Nsga2Sampler", "cross_uniformly", "mutate"]
 
 _HUGE = 1e60  # stands for infinity in pymoo's arithmetic
+_MAX_MATINGS = 20  # rounds in search of children never seen, before a smaller brood is taken
 _NEIGHBOUR_SHARE = 0.7  # of the mutations; the others draw any other bit-width
 
 
@@ -70,6 +71,7 @@ class Nsga2Sampler:
             mutation=_StepMutation(problem.choice_counts, rate),
             eliminate_duplicates=_NeverAgain(self._seen),
         )
+        self._algorithm.mating.n_max_iterations = _MAX_MATINGS
         self._algorithm.termination = NoTermination()
         self._algorithm.setup(self._pymoo_problem, seed=int(random.integers(2**31)))
         self._pending: Any = None  # pymoo's Population, which is untyped

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 IntArray = npt.NDArray[np.int64]
+
+_CHUNK = 4096  # candidates looked up at once
 
 
 class AccuracyEvaluator(Protocol):
@@ -213,7 +215,24 @@ class SearchProblem:
 
         A candidate's figures do not depend on its neighbours: layers are added in order, candidate by candidate.
         """
-        return self._table.evaluate(self.bits(candidates))
+        totals = np.empty((len(candidates), 4))
+        for begin in range(0, len(candidates), _CHUNK):
+            chunk = candidates[begin : begin + _CHUNK]
+            totals[begin : begin + _CHUNK] = self._table.evaluate(self._columns(chunk))
+        energy, cycles, sum_edp, weight_bits = totals.T.copy()
+        return HardwareObjectives(
+            energy_pj=energy, cycles=cycles, edp=energy * cycles, sum_edp=sum_edp, weight_bits=weight_bits
+        )
+
+    def _columns(self, candidates: IntArray) -> npt.NDArray[np.signedinteger[Any]]:
+        """Return the table column of every variable, (variables, N), of candidates (N, genes)."""
+        fixed = self._table.columns(self.fixed)
+        columns = np.repeat(fixed[:, np.newaxis], len(candidates), axis=1)
+        for g, gene in enumerate(self.genes):
+            chosen = self._table.columns(gene.bits).take(candidates[:, g])
+            for variable in gene.variables:
+                columns[variable] = chosen
+        return columns
 
     def objective_values(self, hardware: HardwareObjectives, error: FloatArray) -> FloatArray:
         """Return the (N, objectives) table to minimise. error: (N,), 1 - accuracy."""
@@ -284,37 +303,40 @@ class SearchProblem:
 
 
 class _LayerTable:
-    """The cost table laid out for look-up by population: one flat row of B^3 entries for each layer."""
+    """The cost table laid out for look-up by population.
+
+    A row of (energy, cycles, their product, weight bits) for each layer and setting, so that one gather fetches all
+    four, and chunks of candidates small enough for their indices and sums to stay in the cache.
+    """
 
     def __init__(self, network: Network, costs: HardwareCosts) -> None:
         layers, width = len(network.layers), len(costs.bits)
-        self._column_of_bits = np.zeros(max(costs.bits) + 1, dtype=np.int32)
-        self._column_of_bits[list(costs.bits)] = np.arange(width)
         self._width = width
+        self._index: type[np.signedinteger[Any]] = np.int16 if width**3 <= np.iinfo(np.int16).max else np.int32
+        self._column_of_bits = np.zeros(max(costs.bits) + 1, dtype=self._index)
+        self._column_of_bits[list(costs.bits)] = np.arange(width)
         self._inputs = [layers + network.edges[layer.input_edge].group for layer in network.layers]
         self._outputs = [layers + network.edges[layer.output_edge].group for layer in network.layers]
-        self._elements = [layer.weights_elements for layer in network.layers]
-        self._energy = np.ascontiguousarray(costs.energy_pj.reshape(layers, -1))
-        self._cycles = np.ascontiguousarray(costs.cycles.reshape(layers, -1))
+        elements = np.array([layer.weights_elements for layer in network.layers], dtype=np.float64)
+        weight_bits = np.multiply.outer(elements, np.array(costs.bits, dtype=np.float64))[:, :, None, None]
         with np.errstate(invalid="ignore", over="ignore"):
-            self._edp = self._energy * self._cycles
+            terms = (costs.energy_pj, costs.cycles, costs.energy_pj * costs.cycles)
+        stacked = np.stack([*terms, np.broadcast_to(weight_bits, costs.energy_pj.shape)], axis=-1)
+        self._rows: FloatArray = stacked.reshape(layers, width**3, len(terms) + 1)
 
-    def evaluate(self, bits: IntArray) -> HardwareObjectives:
-        """Sum the layers' entries for bits (N, variables), each in use in the table."""
-        count = len(bits)
-        by_variable = np.ascontiguousarray(bits.T)
-        columns = self._column_of_bits[by_variable]
-        energy, cycles, sum_edp = np.zeros(count), np.zeros(count), np.zeros(count)
-        weight_bits = np.zeros(count)
-        for i, (source, target, elements) in enumerate(zip(self._inputs, self._outputs, self._elements, strict=True)):
-            entry = (columns[i] * self._width + columns[source]) * self._width + columns[target]
-            energy += self._energy[i].take(entry)
-            cycles += self._cycles[i].take(entry)
-            sum_edp += self._edp[i].take(entry)
-            weight_bits += by_variable[i] * float(elements)
-        return HardwareObjectives(
-            energy_pj=energy, cycles=cycles, edp=energy * cycles, sum_edp=sum_edp, weight_bits=weight_bits
-        )
+    def columns(self, bits: Sequence[int]) -> npt.NDArray[np.signedinteger[Any]]:
+        """Return the columns of these bit-widths in the table."""
+        return self._column_of_bits[list(bits)]
+
+    def evaluate(self, columns: npt.NDArray[np.signedinteger[Any]]) -> FloatArray:
+        """Sum over layers: (variables, N) columns in, (N, 4) energy, cycles, sum of layer EDPs and weight bits out."""
+        total: FloatArray = np.zeros((columns.shape[1], self._rows.shape[2]))
+        middle = columns * self._index(self._width)
+        outer = columns[: len(self._rows)] * self._index(self._width**2)
+        for i, (source, target) in enumerate(zip(self._inputs, self._outputs, strict=True)):
+            entry = outer[i] + middle[source] + columns[target]
+            total += self._rows[i].take(entry, axis=0, mode="clip")
+        return total
 
 
 def problem_from_config(network: Network, costs: HardwareCosts, config: SearchConfig) -> SearchProblem:

@@ -1,0 +1,216 @@
+"""Samplers, exact seeds, and whole searches of small problems that can be enumerated."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from quantloom.errors import InfeasibleError, SearchError
+from quantloom.search.config import SearchConfig
+from quantloom.search.nsga2 import Nsga2Sampler, cross_uniformly, mutate
+from quantloom.search.pareto import non_dominated
+from quantloom.search.problem import problem_from_config
+from quantloom.search.run import run_search
+from quantloom.search.samplers import RandomSampler
+from quantloom.search.seeds import hull_seeds
+from quantloom.testing.samplers import check_sampler
+from quantloom.testing.toy_search import ToyCosts, ToySensitivity, toy_inputs, toy_network
+
+CONFIG = SearchConfig(model="toy", arch="toy", evaluations=250, population=20)
+
+
+def make_nsga2(problem, start, random):
+    return Nsga2Sampler(
+        problem, start, population=10, crossover_probability=0.9, mutation_probability=None, random=random
+    )
+
+
+def make_random(problem, start, random):
+    return RandomSampler(problem, start, batch=10, random=random)
+
+
+@pytest.mark.parametrize("make", [make_nsga2, make_random])
+def test_sampler_conforms_to_the_protocol(make):
+    check_sampler(make)
+
+
+def test_crossover_exchanges_genes_between_two_parents():
+    parents = np.stack([np.zeros((200, 6), dtype=np.int64), np.ones((200, 6), dtype=np.int64)])
+    children = cross_uniformly(parents, np.random.default_rng(0))
+    assert (children.sum(axis=0) == 1).all()
+    assert 0.4 < children[0].mean() < 0.6
+
+
+def test_mutation_stays_within_the_choices_and_changes_what_it_hits():
+    counts = np.array([1, 2, 5])
+    candidates = np.random.default_rng(0).integers(counts, size=(500, 3))
+    mutated = mutate(candidates, counts, 1.0, np.random.default_rng(1))
+    assert ((mutated >= 0) & (mutated < counts)).all()
+    assert (mutated[:, 0] == 0).all()
+    assert (mutated[:, 1:] != candidates[:, 1:]).all()
+    assert np.array_equal(mutate(candidates, counts, 0.0, np.random.default_rng(1)), candidates)
+
+
+def all_candidates(problem):
+    return np.array(list(itertools.product(*(range(n) for n in problem.choice_counts))), dtype=np.int64)
+
+
+def true_front(inputs, config):
+    problem = problem_from_config(inputs.network, inputs.costs, config)
+    every = all_candidates(problem)
+    error = 1 - np.array([inputs.evaluator.accuracy(problem.assignment(c)) for c in every])
+    objectives = problem.objective_values(problem.hardware(every), error)
+    return np.unique(objectives[non_dominated(objectives)], axis=0)
+
+
+def front_objectives(front):
+    return np.unique([[1 - p.accuracy_validation, p.energy_pj] for p in front.points], axis=0)
+
+
+def test_the_true_front_of_a_small_problem_is_found_without_enumerating_it():
+    inputs = toy_inputs(2)  # 2 layers and one free edge: 125 candidates
+    config = dataclasses.replace(CONFIG, evaluations=90)
+    front = run_search(config, inputs)
+    assert np.array_equal(front_objectives(front), true_front(inputs, config))
+
+
+def test_a_search_of_everything_returns_the_true_front_and_stops():
+    inputs = toy_inputs(2, seed=1)
+    config = dataclasses.replace(CONFIG, evaluations=10_000)
+    front = run_search(config, inputs)
+    assert len(front.candidates) == 125
+    assert np.array_equal(front_objectives(front), true_front(inputs, config))
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "random"])
+def test_equal_seeds_give_equal_fronts_and_others_do_not(sampler):
+    config = dataclasses.replace(CONFIG, sampler=sampler, evaluations=120, seeds=0)
+    one, two = (run_search(config, toy_inputs(8, residual=True)) for _ in range(2))
+    assert one.to_json() == two.to_json()
+    other = run_search(dataclasses.replace(config, seed=1), toy_inputs(8, residual=True))
+    assert one.to_json() != other.to_json()
+
+
+def test_no_assignment_is_measured_twice_and_the_budget_is_kept():
+    inputs = toy_inputs(6)
+    front = run_search(CONFIG, inputs)
+    in_search = inputs.evaluator.asked[: len(front.candidates)]
+    assert len(set(in_search)) == len(in_search) == CONFIG.evaluations
+    reported = inputs.evaluator.asked[len(front.candidates) :]
+    assert len(set(reported)) == len(reported) <= len(front.points) + len(front.baselines)
+
+
+def test_nsga2_beats_random_search_at_equal_evaluations():
+    config = dataclasses.replace(CONFIG, seeds=0)
+    ours = run_search(config, toy_inputs(8)).hypervolume[-1]
+    random = run_search(dataclasses.replace(config, sampler="random"), toy_inputs(8)).hypervolume[-1]
+    assert ours > random
+
+
+def test_hypervolume_never_falls():
+    trace = run_search(CONFIG, toy_inputs(6)).hypervolume
+    assert len(trace) > 3
+    assert list(trace) == sorted(trace)
+
+
+def test_three_objectives_and_a_generation_limit():
+    config = dataclasses.replace(CONFIG, objectives=("error", "edp", "weight_bits"), generations=3)
+    front = run_search(config, toy_inputs(5))
+    assert len(front.hypervolume) == 3
+    objectives = np.array([[1 - p.accuracy_validation, p.edp_pj_cycles, p.weight_memory_bits] for p in front.points])
+    assert non_dominated(objectives).all()
+
+
+def test_bounds_are_kept_on_the_front_and_bad_candidates_cost_no_evaluation():
+    inputs = toy_inputs(6)
+    problem = problem_from_config(inputs.network, inputs.costs, CONFIG)
+    limit = float(problem.hardware(problem.uniform(4)[np.newaxis]).energy_pj[0])
+    config = dataclasses.replace(CONFIG, bounds={"energy_pj": limit, "error": 0.9}, evaluations=100)
+    front = run_search(config, inputs)
+    assert all(p.energy_pj <= limit and p.accuracy_validation >= 0.1 for p in front.points)
+    over = [b for b in front.baselines if b.energy_pj > limit]
+    assert sum(front.candidates[:, 1] > limit) == len(over) > 0
+
+
+def test_bounds_that_nothing_keeps_are_infeasible():
+    with pytest.raises(InfeasibleError, match=r"keeps the bounds \(energy_pj <= 1\)"):
+        run_search(dataclasses.replace(CONFIG, bounds={"energy_pj": 1.0}), toy_inputs(3))
+
+
+def test_settings_that_fit_nowhere_are_never_measured():
+    inputs = toy_inputs(4)
+    inputs.costs.energy_pj[1, -1] = np.inf  # layer1 at 8-bit weights
+    front = run_search(dataclasses.replace(CONFIG, evaluations=150), inputs)
+    assert all(assignment.weights[1] != 8 for assignment in inputs.evaluator.asked)
+    assert [b.uniform_bits for b in front.baselines] == [2, 3, 4, 5]
+
+
+def test_too_few_evaluations_for_the_baselines_are_refused_before_any_is_made():
+    inputs = toy_inputs(3)
+    with pytest.raises(SearchError, match="5 uniform baselines"):
+        run_search(dataclasses.replace(CONFIG, evaluations=4), inputs)
+    assert not inputs.evaluator.asked
+
+
+@pytest.mark.parametrize("objectives", [("error", "energy_pj"), ("error", "weight_bits"), ("error", "sum_edp")])
+def test_seeds_are_vertices_of_the_hull_of_all_candidates(objectives):
+    network = toy_network(4, residual=True)
+    problem = problem_from_config(network, ToyCosts(network), dataclasses.replace(CONFIG, objectives=objectives))
+    sensitivity = ToySensitivity(network)
+    every = all_candidates(problem)
+    proxy, cost = proxy_and_cost(problem, sensitivity, every)
+    seeds = hull_seeds(problem, sensitivity, 10_000)
+    seed_proxy, seed_cost = proxy_and_cost(problem, sensitivity, seeds)
+    order = np.argsort(seed_cost)
+    seed_proxy, seed_cost = seed_proxy[order], seed_cost[order]
+    assert seed_cost[0] == pytest.approx(cost.min())
+    assert seed_proxy[-1] == pytest.approx(proxy.min())
+    for (c0, p0), (c1, p1) in itertools.pairwise(zip(seed_cost, seed_proxy, strict=True)):
+        below = (p0 - p1) * (cost - c0) + (c1 - c0) * (proxy - p0)  # negative: below the line through both
+        assert below.min() >= -1e-9 * (p0 - p1 + 1) * (c1 - c0 + 1)
+
+
+def proxy_and_cost(problem, sensitivity, candidates):
+    bits = problem.bits(candidates)
+    columns = np.searchsorted(sensitivity.bits, bits)
+    table = np.vstack([sensitivity.weights, sensitivity.groups])
+    searched = sorted(v for gene in problem.genes for v in gene.variables)
+    proxy = table[np.arange(len(table)), columns][:, searched].sum(axis=1)
+    return proxy, problem.hardware(candidates)[problem.hardware_objectives[0]]
+
+
+def test_seeds_of_a_deep_residual_network_take_less_than_two_seconds():
+    network = toy_network(53, residual=True)
+    problem = problem_from_config(network, ToyCosts(network), CONFIG)
+    began = time.process_time()
+    seeds = hull_seeds(problem, ToySensitivity(network), 50)
+    assert time.process_time() - began < 2
+    assert len(seeds) == 50
+
+
+def test_seeds_for_edp_and_memory_together_are_all_different():
+    network = toy_network(6)
+    config = dataclasses.replace(CONFIG, objectives=("error", "edp", "weight_bits"))
+    problem = problem_from_config(network, ToyCosts(network), config)
+    seeds = hull_seeds(problem, ToySensitivity(network), 15)
+    assert 10 <= len(seeds) <= 15
+    assert len(np.unique(seeds, axis=0)) == len(seeds)
+
+
+def test_sensitivities_of_another_network_are_refused():
+    network = toy_network(4)
+    problem = problem_from_config(network, ToyCosts(network), CONFIG)
+    with pytest.raises(SearchError, match="sensitivity table must have shapes"):
+        hull_seeds(problem, ToySensitivity(toy_network(3)), 5)
+
+
+def test_an_accuracy_that_is_none_is_refused():
+    inputs = toy_inputs(3)
+    inputs.evaluator.sensitivity.weights[:] = np.nan
+    inputs = dataclasses.replace(inputs, sensitivity=None)
+    with pytest.raises(SearchError, match=r"accuracy must be in 0\.\.1, but toy measured nan"):
+        run_search(CONFIG, inputs)
