@@ -1,0 +1,108 @@
+"""One layer: its best mapping, and the cost of a given one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from quantloom import _core
+from quantloom.errors import InfeasibleError
+from quantloom.workload.bits import BitWidths
+
+__all__ = ["Bits", "Optimum", "Progress", "evaluate", "explain_infeasible", "optimize", "tensor_bits"]
+
+# How bits may be given: for the three tensors of a layer, one width for all of them, or by tensor name.
+Bits = BitWidths | Mapping[str, int] | int | None
+# progress(done, total, text), called from the calling thread.
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimum:
+    """The best mapping of a layer: its cost with breakdown, and the certificate that says what was looked at."""
+
+    mapping: _core.Mapping
+    cost: _core.Cost
+    certificate: _core.Certificate
+
+
+def tensor_bits(workload: _core.Workload, bits: Bits) -> dict[str, int]:
+    """Bits by tensor name; tensors left out take one word an element.
+
+    Raises MappingError (from the core, when used) for names the workload does not have.
+    """
+    if bits is None:
+        return {}
+    if isinstance(bits, BitWidths):
+        return {"Weights": bits.weights, "Inputs": bits.inputs, "Outputs": bits.outputs}
+    if isinstance(bits, int):
+        return {tensor.name: bits for tensor in workload.tensors}
+    return dict(bits)
+
+
+def evaluate(
+    arch: _core.Arch, workload: _core.Workload, mapping: _core.Mapping, *, bits: Bits = None, model: str = "compat"
+) -> _core.Cost:
+    """Cost of one mapping, broken down by level, tensor and action. Energies in pJ over all instances.
+
+    Raises MappingError if the mapping is malformed or bits exceed a word, InfeasibleError if it does not fit.
+    """
+    return _core.evaluate(arch, workload, mapping, bits=tensor_bits(workload, bits), model=model)
+
+
+def optimize(
+    arch: _core.Arch,
+    workload: _core.Workload,
+    *,
+    bits: Bits = None,
+    objective: str = "edp",
+    model: str = "compat",
+    selection: str = "all",
+    threads: int = 0,
+    budget: int = 0,
+    progress: Progress | None = None,
+) -> Optimum:
+    """The best mapping of a layer in the architecture's mapspace.
+
+    objective: energy, cycles, edp or ed2p. selection: "all" constraints of the architecture, only the "architecture"
+    ones, or "free". budget: mappings to price at most, 0 for no limit (then the result is proven optimal).
+    Raises InfeasibleError naming the level, the words needed and a way out if nothing fits.
+    """
+    widths = tensor_bits(workload, bits)
+    report = None if progress is None else (lambda done, total: progress(done, total, workload.name))
+    [found] = _core.optimize(
+        arch,
+        workload,
+        [widths],
+        objective=objective,
+        model=model,
+        selection=selection,
+        threads=threads,
+        budget=budget,
+        progress=report,
+    )
+    if not found.found:
+        raise explain_infeasible(arch, workload, widths, found)
+    cost = _core.evaluate(arch, workload, found.mapping, bits=widths, model=model)
+    return Optimum(mapping=found.mapping, cost=cost, certificate=found.certificate)
+
+
+def explain_infeasible(
+    arch: _core.Arch, workload: _core.Workload, bits: Mapping[str, int], found: _core.Optimum
+) -> InfeasibleError:
+    """Say why no mapping of the workload fits: the nearest one, the level it fails at, and what would help."""
+    text = ", ".join(f"{tensor} {width}" for tensor, width in bits.items()) or "one word an element"
+    if not found.certificate.exhausted:
+        message = f"layer '{workload.name}' at bits {text}: nothing fitting was found within the budget"
+        return InfeasibleError(message, hint="raise the budget, or search without one")
+    if found.near_miss_level < 0:
+        message = f"layer '{workload.name}': no mapping satisfies the constraints and the fanout of '{arch.name}'"
+        return InfeasibleError(message, hint="relax the constraints of the architecture, or use --space free")
+    level = arch.levels[found.near_miss_level].name
+    shares = ", ".join(f"{tensor} {words}" for tensor, words in found.near_miss_tensor_words.items() if words)
+    message = (
+        f"layer '{workload.name}' at bits {text}: nothing fits level '{level}' of '{arch.name}'; the nearest mapping "
+        f"needs {found.near_miss_need_words} words ({shares}), the level has {found.near_miss_have_words}"
+    )
+    largest = max(found.near_miss_tensor_words, key=lambda tensor: found.near_miss_tensor_words[tensor])
+    return InfeasibleError(message, hint=f"use fewer bits for {largest}, a larger '{level}', or fewer constraints")

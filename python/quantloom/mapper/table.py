@@ -1,0 +1,116 @@
+"""The cost table: every layer of a network at every combination of bit-widths, each with its best mapping."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantloom import _core
+from quantloom.errors import InfeasibleError, MappingError
+from quantloom.mapper.optimize import Progress
+from quantloom.workload.bits import BitWidths
+from quantloom.workload.network import Network
+
+__all__ = ["CostTable", "cost_table"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostTable:
+    """Energy (pJ) and cycles of every layer at every combination of bits, under each layer's best mapping.
+
+    layers: names in network order. bits: the widths tabulated, ascending. energy_pj, cycles: float64 arrays indexed
+    [layer, weights, inputs, outputs] by positions in `bits`; infinite where no mapping fits.
+    """
+
+    layers: tuple[str, ...]
+    bits: tuple[int, ...]
+    objective: str
+    model: str
+    energy_pj: NDArray[np.float64]
+    cycles: NDArray[np.float64]
+    shape_of: tuple[int, ...]  # per layer: which of the distinct workloads it is
+    optima: tuple[tuple[_core.Optimum, ...], ...]  # [distinct workload][weights, inputs, outputs flattened]
+
+    def optimum(self, layer: str, bits: BitWidths) -> _core.Optimum:
+        """What the mapper found for a layer at these bits. Raises MappingError for a layer or bits not in the table."""
+        try:
+            shape = self.shape_of[self.layers.index(layer)]
+            positions = [self.bits.index(b) for b in (bits.weights, bits.inputs, bits.outputs)]
+        except ValueError:
+            message = f"cost table: no entry for layer '{layer}' at bits {bits}"
+            raise MappingError(message, hint=f"the table holds bits {', '.join(map(str, self.bits))}") from None
+        width = len(self.bits)
+        return self.optima[shape][(positions[0] * width + positions[1]) * width + positions[2]]
+
+    def mapping(self, layer: str, bits: BitWidths) -> _core.Mapping:
+        """The best mapping of a layer at these bits. Raises InfeasibleError if nothing fits there."""
+        found = self.optimum(layer, bits)
+        if not found.found:
+            message = f"cost table: no mapping of layer '{layer}' fits at bits {bits}"
+            raise InfeasibleError(message, hint="use fewer bits")
+        return found.mapping
+
+    @property
+    def is_proven(self) -> bool:
+        """True if every entry is the optimum of its mapspace."""
+        return all(found.certificate.exhausted for row in self.optima for found in row)
+
+
+def cost_table(
+    network: Network,
+    arch: _core.Arch,
+    *,
+    bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8),
+    objective: str = "edp",
+    model: str = "compat",
+    selection: str = "all",
+    threads: int = 0,
+    budget: int = 0,
+    progress: Progress | None = None,
+) -> CostTable:
+    """Solve every layer at every combination of `bits`; equal layers and widths that pack alike are solved once.
+
+    Raises MappingError if a width exceeds a word of the architecture. Combinations that fit nowhere get infinite cost.
+    """
+    widths = tuple(sorted(set(bits)))
+    settings = [
+        {"Weights": w, "Inputs": i, "Outputs": o} for w, i, o in itertools.product(widths, repeat=3)
+    ]
+    distinct: dict[_core.Workload, int] = {}
+    shape_of = tuple(distinct.setdefault(layer.workload.renamed("layer"), len(distinct)) for layer in network.layers)
+    first_layer = [network.layers[shape_of.index(shape)].name for shape in range(len(distinct))]
+    optima: list[tuple[_core.Optimum, ...]] = []
+    for shape, workload in enumerate(distinct):
+        if progress is not None:
+            progress(shape, len(distinct), first_layer[shape])
+        found = _core.optimize(
+            arch,
+            workload,
+            settings,
+            objective=objective,
+            model=model,
+            selection=selection,
+            threads=threads,
+            budget=budget,
+            progress=None,
+        )
+        optima.append(tuple(found))
+    if progress is not None:
+        progress(len(distinct), len(distinct), "done")
+    cube = (len(widths),) * 3
+    energy = np.array([[o.energy_pj for o in row] for row in optima]).reshape(len(distinct), *cube)
+    cycles = np.array([[o.cycles for o in row] for row in optima]).reshape(len(distinct), *cube)
+    index = np.array(shape_of)
+    return CostTable(
+        layers=tuple(layer.name for layer in network.layers),
+        bits=widths,
+        objective=objective,
+        model=model,
+        energy_pj=energy[index],
+        cycles=cycles[index],
+        shape_of=shape_of,
+        optima=tuple(optima),
+    )
