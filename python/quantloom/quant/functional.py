@@ -98,7 +98,8 @@ def observe(values: Tensor) -> Observation:
         raise QuantError(message, hint="the checkpoint or the calibration images are broken")
     if flat.numel() > _SAMPLE:
         chosen = torch.randint(flat.numel(), (_SAMPLE,), generator=torch.Generator().manual_seed(0))
-        flat = flat[chosen.to(flat.device)]
+        # The extremes belong in the sample: without them, clipping them would seem free.
+        flat = torch.cat([flat[chosen.to(flat.device)], flat.new_tensor([low, high])])
     return Observation(low=min(low, 0.0), high=max(high, 0.0), sample=flat)
 
 
