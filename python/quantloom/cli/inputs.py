@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from quantloom.cli.progress import waiting
-from quantloom.errors import WorkloadError
+from quantloom.errors import QuantloomError, WorkloadError
 
 if TYPE_CHECKING:
     from quantloom._core import Workload
     from quantloom.workload.bits import BitWidths
     from quantloom.workload.network import Network
 
-__all__ = ["bits_by_tensor", "positions", "read_network"]
+__all__ = ["bits_by_tensor", "naming_layer", "positions", "read_network"]
 
 
 def read_network(model: str) -> Network:
@@ -44,3 +46,14 @@ def bits_by_tensor(bits: BitWidths | None, workload: Workload) -> dict[str, int]
         message = f"bits {bits}: {workload.name} has the tensors {', '.join(names)}, not Weights, Inputs and Outputs"
         raise WorkloadError(message, hint="give one number of bits for all tensors")
     return {"Weights": bits.weights, "Inputs": bits.inputs, "Outputs": bits.outputs}
+
+
+@contextmanager
+def naming_layer(name: str) -> Iterator[None]:
+    """Put the name of the layer in front of the message of an error that is raised here, once."""
+    try:
+        yield
+    except QuantloomError as error:
+        if name in error.message:
+            raise
+        raise type(error)(f"layer {name}: {error.message}", hint=error.hint) from error
