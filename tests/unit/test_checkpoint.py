@@ -1,0 +1,81 @@
+"""Checkpoints: loaded whole or not at all, with an error that names what does not fit."""
+
+import pickle
+import re
+
+import pytest
+import torch
+
+from quantloom import zoo
+from quantloom.errors import QuantError
+from quantloom.quant.checkpoint import load_checkpoint, save_checkpoint
+
+OPTIONS = {"width": 0.1, "input": 16, "channels": 1}
+
+
+def net(classes: int = 10) -> torch.nn.Module:
+    return zoo.build("mobilenet_v1", classes=classes, **OPTIONS)
+
+
+def test_round_trip_restores_every_tensor(tmp_path):
+    first, second = net(), net()
+    save_checkpoint(tmp_path / "weights.pt", first)
+    load_checkpoint(tmp_path / "weights.pt", second)
+    for (name, value), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        assert torch.equal(value, other), name
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.pt"]
+
+
+def test_missing_and_corrupt_files_are_named(tmp_path):
+    path = tmp_path / "weights.pt"
+    with pytest.raises(QuantError, match=re.escape(f"{path}: no such checkpoint file")):
+        load_checkpoint(path, net())
+    save_checkpoint(path, net())
+    whole = path.read_bytes()
+    for damaged in (b"", b"not a checkpoint", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(QuantError, match=re.escape(f"{path}: corrupt checkpoint")):
+            load_checkpoint(path, net())
+
+
+def test_files_that_would_run_code_are_refused(tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(pickle.dumps(print, protocol=2))
+    with pytest.raises(QuantError, match="corrupt checkpoint"):
+        load_checkpoint(path, net())
+
+
+def test_other_contents_are_refused(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save([1, 2], path)
+    with pytest.raises(QuantError, match="holds list, not a mapping of names to tensors"):
+        load_checkpoint(path, net())
+    torch.save({"other": torch.zeros(1)}, path)
+    with pytest.raises(QuantError, match=r"does not fit MobileNetV1: lacks `.*and \d+ more.*has unknown `other`"):
+        load_checkpoint(path, net())
+
+
+def test_a_wrong_class_count_is_explained_and_loads_nothing(tmp_path):
+    path = tmp_path / "weights.pt"
+    save_checkpoint(path, net(classes=10))
+    other = net(classes=7)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    text = r"`classifier.bias` has shape \(10,\), the network \(7,\).*`classifier.weight`(?s:.*)hint: .*classes"
+    with pytest.raises(QuantError, match=text):
+        load_checkpoint(path, other)
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    path = tmp_path / "weights.pt"
+    broken = net()
+    with torch.no_grad():
+        broken.classifier.bias[0] = float("nan")
+    save_checkpoint(path, broken)
+    with pytest.raises(QuantError, match="`classifier.bias` holds NaN"):
+        load_checkpoint(path, net())
+
+
+def test_an_unwritable_place_is_an_error(tmp_path):
+    with pytest.raises(QuantError, match="cannot write the checkpoint"):
+        save_checkpoint(tmp_path / "no_such" / "weights.pt", net())

@@ -1,0 +1,87 @@
+"""Training on a toy problem: it learns, repeats from its seed, and says when it cannot go on."""
+
+import pytest
+import torch
+from torch import nn
+
+from quantloom.errors import QuantError
+from quantloom.quant.data import ImageDataset
+from quantloom.quant.ptq import accuracy_of
+from quantloom.quant.train import TrainConfig, random_assignment, train_float, train_random_bits
+from quantloom.workload.from_torch import trace
+
+
+def toy_data(count: int = 256) -> ImageDataset:
+    """Bright above or bright below: two classes that survive mirroring."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (count,), generator=generator)
+    images = torch.randint(0, 100, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    for half in (0, 1):
+        images[labels == half, :, 4 * half : 4 * half + 4] += 60
+    return ImageDataset(images, labels, classes=2, mean=(0.3,), std=(0.2,))
+
+
+def toy_net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU6(),
+        nn.Flatten(),
+        nn.Linear(72, 2),
+    )
+
+
+CONFIG = TrainConfig(epochs=3, batch=32, learning_rate=0.1)
+
+
+def test_both_phases_learn_and_report_progress():
+    data, module = toy_data(), toy_net()
+    seen = []
+    train_float(module, data, CONFIG, progress=lambda done, total, text: seen.append((done, total, text)))
+    assert seen[-1][:2] == (24, 24)
+    assert seen[-1][2].startswith("epoch 3 of 3, loss 0.")
+    images, labels = data.batch(slice(None))
+    assert accuracy_of(module, images, labels, batch=64) > 0.95
+    before = module[0].weight.detach().clone()
+    train_random_bits(trace(module, (1, 8, 8)), data, CONFIG)
+    assert not torch.equal(module[0].weight, before)
+    assert not module[1].training
+    assert accuracy_of(module, images, labels, batch=64) > 0.95
+
+
+def test_the_same_seed_gives_the_same_weights():
+    data = toy_data(64)
+    results = []
+    for seed in (0, 0, 1):
+        module = toy_net()
+        train_random_bits(trace(module, (1, 8, 8)), data, TrainConfig(epochs=1, batch=32, seed=seed))
+        results.append(module[0].weight.detach().clone())
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_random_bits_are_near_one_width():
+    network = trace(toy_net(), (1, 8, 8)).network
+    generator = torch.Generator().manual_seed(0)
+    drawn = [random_assignment(network, generator) for _ in range(200)]
+    widths = [bits for assignment in drawn for bits in (*assignment.weights, *assignment.groups)]
+    assert set(widths) == set(range(2, 9))
+    for assignment in drawn:
+        bits = (*assignment.weights, *assignment.groups)
+        assert max(bits) - min(bits) <= 2
+
+
+def test_a_loss_that_is_no_number_stops_training():
+    module = toy_net()
+    with torch.no_grad():
+        module[4].bias.fill_(float("nan"))
+    with pytest.raises(QuantError, match="the loss is nan in step 1 of 24"):
+        train_float(module, toy_data(), CONFIG)
+
+
+def test_impossible_configurations_are_refused():
+    with pytest.raises(QuantError, match="too small"):
+        TrainConfig(epochs=0)
+    with pytest.raises(QuantError, match="16 training images do not fill one batch of 32"):
+        train_float(toy_net(), toy_data(16), CONFIG)
