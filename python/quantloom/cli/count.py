@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quantloom.cli.output import Column, TextTable, bold, print_json, print_lines, wrapped
+from quantloom.cli.output import Column, TextTable, bold, note_lines, print_json, print_lines
 from quantloom.cli.parsing import (
     Parser,
     Subparsers,
@@ -18,7 +18,6 @@ from quantloom.cli.parsing import (
     add_threads,
 )
 from quantloom.cli.progress import Progress
-from quantloom.cli.units import plural
 
 if TYPE_CHECKING:
     from quantloom._core import Arch, MapspaceCount
@@ -86,9 +85,7 @@ def run(args: argparse.Namespace) -> None:
         print_lines([bold(f"{network.name} on {arch.name}, cost model {args.cost_model}"), *_lines(counts)])
 
 
-def _count_layers(
-    arch: Arch, network: Network, bits: BitsSpec, indices: list[int], threads: int
-) -> list[_LayerCount]:
+def _count_layers(arch: Arch, network: Network, bits: BitsSpec, indices: list[int], threads: int) -> list[_LayerCount]:
     """Count each layer; equal layers with equal bits once."""
     from quantloom._core import Mapspace
     from quantloom.cli.inputs import bits_by_tensor, naming_layer
@@ -142,12 +139,3 @@ def _lines(counts: list[_LayerCount]) -> list[str]:
         for note in found.notes:
             notes.setdefault(note, []).append(found.position)
     return [*table.lines(), *note_lines(notes)]
-
-
-def note_lines(notes: dict[str, list[int]]) -> list[str]:
-    """Sentences about constraints, each with the positions of the layers it holds for."""
-    lines = []
-    for note, layers in notes.items():
-        first = ", ".join(map(str, layers[:8])) + (", ..." if len(layers) > 8 else "")
-        lines += wrapped(f"note ({plural(len(layers), 'layer')}: {first}): {note}")
-    return lines

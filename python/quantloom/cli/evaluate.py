@@ -26,8 +26,8 @@ def add_parser(commands: Subparsers) -> Parser:
         "level. Counts are words after packing, for one instance of the level; energies are of all instances.",
         epilog="example:\n"
         "  quantloom map mobilenet_v2 --arch eyeriss --bits 8 --layer 2 --save best\n"
-        "  quantloom evaluate --arch eyeriss --workload best/features.1.conv.0.0.workload.yaml"
-        " --mapping best/features.1.conv.0.0.mapping.yaml",
+        "  quantloom evaluate --arch eyeriss --workload best/layer02.workload.yaml"
+        " --mapping best/layer02.mapping.yaml",
     )
     add_arch(parser)
     parser.add_argument("--workload", metavar="W.yaml", required=True, help="the layer")

@@ -56,4 +56,5 @@ def naming_layer(name: str) -> Iterator[None]:
     except QuantloomError as error:
         if name in error.message:
             raise
-        raise type(error)(f"layer {name}: {error.message}", hint=error.hint) from error
+        message = f"layer {name}: {error.message}"
+        raise type(error)(message, hint=error.hint) from error

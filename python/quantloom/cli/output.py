@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-__all__ = ["SCHEMA_VERSION", "Column", "TextTable", "bold", "print_json", "print_lines", "wrapped"]
+__all__ = ["SCHEMA_VERSION", "Column", "TextTable", "bold", "note_lines", "print_json", "print_lines", "wrapped"]
 
 SCHEMA_VERSION: Final = 1
 
@@ -84,17 +84,30 @@ def terminal_width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def wrapped(text: str, *, indent: int = 0) -> list[str]:
-    """The text in lines no wider than the terminal, broken between words, each after `indent` blanks."""
-    width = max(20, terminal_width() - indent)
-    lines, line = [], ""
-    for word in text.split(" "):
-        if line and len(line) + 1 + len(word) > width:
+def wrapped(text: str, *, indent: int = 0, hang: int = 0) -> list[str]:
+    """The text in lines no wider than the terminal, broken between words.
+
+    indent: blanks before every line. hang: further blanks before all lines but the first.
+    """
+    width = max(20, terminal_width() - indent - hang)
+    lines: list[str] = []
+    line = text[:hang]
+    for number, word in enumerate(text[hang:].split(" ")):
+        if number and len(line) + 1 + len(word) > width + hang:
             lines.append(line)
-            line = word
+            line = " " * hang + word
         else:
-            line = f"{line} {word}" if line else word
+            line = f"{line} {word}" if number else line + word
     return [" " * indent + line for line in [*lines, line]]
+
+
+def note_lines(notes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Sentences, each with the positions of the layers it holds for."""
+    lines = []
+    for note, layers in notes.items():
+        first = ", ".join(map(str, layers[:8])) + (", ..." if len(layers) > 8 else "")
+        lines += wrapped(f"note ({'layer' if len(layers) == 1 else 'layers'} {first}): {note}")
+    return lines
 
 
 def bold(text: str) -> str:

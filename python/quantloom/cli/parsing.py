@@ -15,6 +15,7 @@ __all__ = [
     "Subparsers",
     "add_arch",
     "add_bits",
+    "add_budget",
     "add_common_options",
     "add_cost_model",
     "add_layer",
@@ -141,6 +142,17 @@ def add_cost_model(parser: Parser) -> None:
         type=choice("cost model", known),
         default=default,
         help=f"how accesses are counted (default: {default})",
+    )
+
+
+def add_budget(parser: Parser) -> None:
+    """--budget, a limit of the work that does not depend on the machine."""
+    parser.add_argument(
+        "--budget",
+        metavar="N",
+        type=count_from(1),
+        default=0,
+        help="mappings of a layer to look at, at most; the result is then not proven optimal (default: all)",
     )
 
 

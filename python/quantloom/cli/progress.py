@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -37,7 +37,7 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         self.clear()
 
-    def __call__(self, done: int, total: int, text: str) -> None:
+    def __call__(self, done: float, total: int, text: str) -> None:
         """Note that `done` of `total` are done; text says what is being done. A total of 0 is unknown."""
         now = time.monotonic()
         if self._is_terminal:
@@ -46,6 +46,15 @@ class Progress:
         elif now >= self._next_line:
             self._next_line = now + _LINE_EVERY_S
             print(self._line(done, total, text, now - self._began), file=sys.stderr, flush=True)
+
+    def part(self, done: int, total: int, text: str) -> Callable[[int, int, str], None]:
+        """A callback for the work on one of `total` equal parts, after `done` of them; its text is `text`."""
+        self(done, total, text)
+
+        def report(part_done: int, part_total: int, _: str) -> None:
+            self(done + part_done / part_total if part_total else done, total, text)
+
+        return report
 
     def note(self, text: str) -> None:
         """A line that stays, above the bar."""
@@ -62,7 +71,7 @@ class Progress:
         self._began = time.monotonic()
         self._next_line = self._began + _QUIET_S
 
-    def _draw(self, done: int, total: int, text: str) -> None:
+    def _draw(self, done: float, total: int, text: str) -> None:
         if self._bar is None or self._task is None:
             self._bar = _make_bar()
             self._bar.start()
@@ -72,11 +81,11 @@ class Progress:
         self._bar.update(self._task, completed=done, total=total or None, description=text)
 
     @staticmethod
-    def _line(done: int, total: int, text: str, elapsed_s: float) -> str:
+    def _line(done: float, total: int, text: str, elapsed_s: float) -> str:
         if not total:
             return f"{text} ..."
         left = f", about {elapsed_s * (total - done) / done:.0f} s left" if 0 < done < total else ""
-        return f"{text}: {done} of {total}{left}"
+        return f"{text}: {int(done)} of {total}{left}"
 
 
 @contextmanager

@@ -49,8 +49,8 @@ def add_parser(commands: Subparsers) -> Parser:
         description="Print a mapping as a loop nest; `quantloom evaluate` adds what it costs.",
         epilog="example:\n"
         "  quantloom map mobilenet_v1 --arch eyeriss --bits 8 --layer 2 --save best\n"
-        "  quantloom show mapping best/features.1.0.mapping.yaml --arch eyeriss"
-        " --workload best/features.1.0.workload.yaml",
+        "  quantloom show mapping best/layer02.mapping.yaml --arch eyeriss"
+        " --workload best/layer02.workload.yaml",
     )
     mapping.add_argument("mapping", metavar="M.yaml", help="the mapping")
     add_arch(mapping)

@@ -1,0 +1,281 @@
+"""`quantloom map`: the best mapping of every layer of a model, or of one layer in detail."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from quantloom.cli.evaluate import cost_json, cost_lines, totals_lines
+from quantloom.cli.nest import LEGEND, mapping_json, nest_lines, one_line
+from quantloom.cli.output import Column, TextTable, bold, note_lines, print_json, print_lines, wrapped
+from quantloom.cli.parsing import (
+    Parser,
+    Subparsers,
+    add_arch,
+    add_bits,
+    add_budget,
+    add_cost_model,
+    add_layer,
+    add_model,
+    add_threads,
+    choice,
+)
+from quantloom.cli.progress import Progress
+from quantloom.cli.units import count_text, edp_text, energy_text, energy_unit, percent, plural
+
+if TYPE_CHECKING:
+    from quantloom._core import Arch, Certificate
+    from quantloom.mapper.optimize import Optimum
+    from quantloom.spec.bits import BitsSpec
+    from quantloom.workload.bits import BitWidths
+    from quantloom.workload.network import Layer, Network
+
+__all__ = ["OBJECTIVES", "add_objective", "add_parser"]
+
+OBJECTIVES: Final = ("edp", "energy", "cycles", "ed2p")
+_SELECTIONS: Final = {"arch": "all", "free": "free"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MappedLayer:
+    """A layer with its best mapping. position: from 1. same_as: the position of the equal layer that was solved."""
+
+    position: int
+    layer: Layer
+    bits: BitWidths
+    best: Optimum
+    same_as: int | None
+    notes: tuple[str, ...]
+
+
+def add_parser(commands: Subparsers) -> Parser:
+    """Add the command."""
+    parser = commands.add_parser(
+        "map",
+        help="the best mapping of every layer of a model",
+        description="Find the best mapping of every layer, and say over how many mappings it is proven. With --layer\n"
+        "the mapping is printed as a loop nest with all accesses.",
+        epilog="example:\n  quantloom map mobilenet_v2 --arch eyeriss --bits 8 --layer features.1.conv.0.0",
+    )
+    add_model(parser)
+    add_arch(parser)
+    add_bits(parser, default="8")
+    add_objective(parser)
+    add_layer(parser)
+    add_cost_model(parser)
+    parser.add_argument(
+        "--space",
+        metavar="|".join(_SELECTIONS),
+        type=choice("space", tuple(_SELECTIONS)),
+        default="arch",
+        help="arch: what the accelerator's constraints leave; free: only its fanout and capacities (default: arch)",
+    )
+    add_budget(parser)
+    parser.add_argument(
+        "--save", metavar="DIR", help="write each layer and its mapping to DIR, as `quantloom evaluate` reads them"
+    )
+    add_threads(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_objective(parser: Parser) -> None:
+    """--objective, what a mapping is the best of."""
+    parser.add_argument(
+        "--objective",
+        metavar="|".join(OBJECTIVES),
+        type=choice("objective", OBJECTIVES),
+        default="edp",
+        help="what is minimised for each layer: energy*cycles, energy, cycles or energy*cycles^2 (default: edp)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Map and print."""
+    from quantloom.cli.inputs import positions, read_network
+    from quantloom.cli.saved import MappingFiles
+    from quantloom.spec.arch import load_arch
+    from quantloom.spec.bits import load_bits
+
+    arch, bits = load_arch(args.arch), load_bits(args.bits)
+    network = read_network(args.model)
+    indices = positions(network, args.layer)
+    files = MappingFiles(Path(args.save), len(network.layers), indices) if args.save is not None else None
+    with Progress() as progress:
+        mapped = _map_layers(args, arch, network, bits, indices, progress)
+    if files is not None:
+        files.write(arch, [(each.position, each.layer.workload, each.bits, each.best.mapping) for each in mapped])
+    if args.json:
+        print_json("map", _json(args, arch, network, mapped))
+    else:
+        title = f"{network.name} on {arch.name}, least {args.objective}, cost model {args.cost_model}"
+        title += "" if args.space == "arch" else ", free mapspace"
+        lines = _layer_report(arch, mapped[0]) if args.layer is not None else _network_report(arch, mapped)
+        print_lines([bold(title), *lines, *([] if files is None else ["", f"written to {files.directory}"])])
+
+
+def _map_layers(
+    args: argparse.Namespace, arch: Arch, network: Network, bits: BitsSpec, indices: list[int], progress: Progress
+) -> list[_MappedLayer]:
+    """Solve each layer; equal layers with equal bits once."""
+    from quantloom._core import Mapspace
+    from quantloom.cli.inputs import naming_layer
+    from quantloom.mapper.optimize import optimize
+
+    selection = _SELECTIONS[args.space]
+    solved: dict[object, _MappedLayer] = {}
+    mapped = []
+    for done, index in enumerate(indices):
+        layer, widths = network.layers[index], bits.for_layer(network, index)
+        key = layer.workload.renamed("any"), widths
+        twin = solved.get(key)
+        if twin is None:
+            with naming_layer(layer.name):
+                best = optimize(
+                    arch,
+                    layer.workload,
+                    bits=widths,
+                    objective=args.objective,
+                    model=args.cost_model,
+                    selection=selection,
+                    threads=args.threads,
+                    budget=args.budget,
+                    progress=progress.part(done, len(indices), f"mapping {layer.name}"),
+                )
+            notes = tuple(Mapspace(arch, layer.workload, selection=selection).notes)
+        else:
+            best, notes = twin.best, twin.notes
+        each = _MappedLayer(
+            position=index + 1,
+            layer=layer,
+            bits=widths,
+            best=best,
+            same_as=None if twin is None else twin.position,
+            notes=notes,
+        )
+        solved.setdefault(key, each)
+        mapped.append(each)
+    return mapped
+
+
+# ---- text ------------------------------------------------------------------------------------------------------------
+
+
+def _layer_report(arch: Arch, mapped: _MappedLayer) -> list[str]:
+    best = mapped.best
+    return [
+        f"layer {mapped.position}: {mapped.layer.name}, bits {mapped.bits}",
+        "",
+        *nest_lines(best.mapping, arch, mapped.layer.workload, best.cost),
+        "",
+        *cost_lines(arch, best.cost),
+        "",
+        *totals_lines(best.cost),
+        *wrapped(f"certificate  {_certificate_text(best.certificate)}", hang=13),
+        *note_lines({note: [mapped.position] for note in mapped.notes}),
+    ]
+
+
+def _network_report(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
+    costs = [each.best.cost for each in mapped]
+    unit = energy_unit([cost.energy_pj for cost in costs])
+    titles = (f"energy {unit.name}", "cycles", "util.", "EDP pJ*cycles")
+    columns = [Column(title="#", align="right"), Column(title="layer"), Column(title="bits")]
+    table = TextTable(
+        columns=[*columns, *(Column(title=title, align="right") for title in titles)], tail_title="mapping"
+    )
+    for each, cost in zip(mapped, costs, strict=True):
+        numbers = unit.text(cost.energy_pj), count_text(cost.cycles), percent(cost.utilization), edp_text(cost.edp)
+        text = f"as {each.same_as}" if each.same_as is not None else one_line(each.best.mapping, arch)
+        table.add(str(each.position), each.layer.name, str(each.bits), *numbers, tail=text)
+    notes: dict[str, list[int]] = {}
+    for each in mapped:
+        for note in each.notes:
+            notes.setdefault(note, []).append(each.position)
+    return [*table.lines(), *wrapped(LEGEND), "", *_totals(arch, mapped), *note_lines(notes)]
+
+
+def _totals(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
+    totals = _sums(arch, mapped)
+    certificates = [each.best.certificate for each in mapped if each.same_as is None]
+    reused = len(mapped) - len(certificates)
+    equal = f"; {plural(reused, 'equal layer')} solved with them" if reused else ""
+    proven = sum(certificate.exhausted for certificate in certificates)
+    looked_at = sum(int(certificate.space_size) for certificate in certificates)
+    if proven == len(certificates):
+        proof = f"all {proven} different layers proven optimal over {looked_at:,} mappings{equal}"
+    else:
+        proof = f"{proven} of {len(certificates)} different layers proven optimal, the others within the budget{equal}"
+    return [
+        f"energy       {energy_text(totals['energy_pj'])}",
+        f"cycles       {count_text(totals['latency_cycles'])}",
+        f"EDP          {edp_text(totals['edp_pj_cycles'])} pJ*cycles (of the network); the sum over layers is"
+        f" {edp_text(totals['sum_edp_pj_cycles'])}",
+        f"utilization  {percent(totals['utilization'])}; {count_text(totals['macs'])} MACs",
+        *wrapped(f"certificate  {proof}", hang=13),
+    ]
+
+
+def _certificate_text(certificate: Certificate) -> str:
+    size = int(certificate.space_size)
+    looked = f"{certificate.considered:,} different ones within the fanout, {certificate.fitting:,} of them fit"
+    if certificate.exhausted:
+        return f"proven optimal over {size:,} mappings ({certificate.method}: {looked})"
+    bound = f"no mapping is below {certificate.lower_bound:.4g}"
+    return f"not proven: {certificate.considered:,} of {size:,} mappings within the budget; {bound}"
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def _json(args: argparse.Namespace, arch: Arch, network: Network, mapped: list[_MappedLayer]) -> dict[str, object]:
+    body: dict[str, object] = {
+        "model": network.name,
+        "arch": arch.name,
+        "cost_model": args.cost_model,
+        "objective": args.objective,
+        "space": args.space,
+    }
+    layers = [_layer_json(arch, each) for each in mapped]
+    if args.layer is not None:
+        return {**body, **layers[0]}
+    solved = sum(each.same_as is None for each in mapped)
+    return {**body, "totals": _sums(arch, mapped), "layers_solved": solved, "layers": layers}
+
+
+def _layer_json(arch: Arch, mapped: _MappedLayer) -> dict[str, object]:
+    certificate = mapped.best.certificate
+    return {
+        "position": mapped.position,
+        "layer": mapped.layer.name,
+        "bits": {"Weights": mapped.bits.weights, "Inputs": mapped.bits.inputs, "Outputs": mapped.bits.outputs},
+        "same_as": mapped.same_as,
+        **cost_json(mapped.best.cost),
+        "mapping": mapping_json(mapped.best.mapping, arch),
+        "certificate": {
+            "method": certificate.method,
+            "size": int(certificate.space_size),
+            "considered": certificate.considered,
+            "fitting": certificate.fitting,
+            "pruned_by_bound": certificate.pruned_by_bound,
+            "is_proven": certificate.exhausted,
+            "lower_bound": certificate.lower_bound,
+        },
+        "notes": list(mapped.notes),
+    }
+
+
+def _sums(arch: Arch, mapped: list[_MappedLayer]) -> dict[str, float]:
+    costs = [each.best.cost for each in mapped]
+    energy_pj, cycles = sum(cost.energy_pj for cost in costs), sum(cost.cycles for cost in costs)
+    macs = sum(cost.macs for cost in costs)
+    return {
+        "energy_pj": energy_pj,
+        "latency_cycles": cycles,
+        "edp_pj_cycles": energy_pj * cycles,
+        "sum_edp_pj_cycles": sum(cost.edp for cost in costs),
+        "utilization": macs / arch.arithmetic.instances / cycles,
+        "macs": macs,
+    }

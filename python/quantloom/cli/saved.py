@@ -1,0 +1,73 @@
+"""Files that commands write: whole or not at all, and never over a file that is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantloom.errors import QuantloomError
+
+if TYPE_CHECKING:
+    from quantloom._core import Arch, Mapping, Workload
+    from quantloom.workload.bits import BitWidths
+
+__all__ = ["MappingFiles", "check_writable", "write_whole"]
+
+
+class MappingFiles:
+    """A directory for layers and their mappings: `layer02.workload.yaml` and `layer02.mapping.yaml`.
+
+    Raises QuantloomError, before anything is written, if one of the files is there or the directory cannot be made.
+    """
+
+    def __init__(self, directory: Path, layers: int, indices: Sequence[int]) -> None:
+        self.directory = directory
+        self._digits = max(2, len(str(layers)))
+        for index in indices:
+            for path in self._paths(index + 1):
+                check_writable(path)
+
+    def write(self, arch: Arch, mapped: Sequence[tuple[int, Workload, BitWidths, Mapping]]) -> None:
+        """Write (position from 1, layer, its bits, its mapping) of all layers."""
+        from quantloom.spec.mapping import dump_mapping
+        from quantloom.spec.workload import dump_workload_keys
+        from quantloom.spec.yaml_nodes import quote
+
+        for position, workload, bits, mapping in mapped:
+            workload_path, mapping_path = self._paths(position)
+            lines = [f"name: {quote(workload.name)}", *dump_workload_keys(workload), f"bits: {bits}"]
+            write_whole(workload_path, "\n".join(lines) + "\n")
+            write_whole(mapping_path, dump_mapping(mapping, arch))
+
+    def _paths(self, position: int) -> tuple[Path, Path]:
+        stem = f"layer{position:0{self._digits}d}"
+        return self.directory / f"{stem}.workload.yaml", self.directory / f"{stem}.mapping.yaml"
+
+
+def check_writable(path: Path, *, is_forced: bool = False) -> None:
+    """Raise QuantloomError if a file cannot be written at path, or is there already and must stay."""
+    if path.exists() and not (is_forced and path.is_file()):
+        hint = "choose another name" if is_forced or path.is_dir() else "choose another name, or remove it"
+        message = f"{path} exists already"
+        raise QuantloomError(message, hint=hint)
+    parent = next(parent for parent in path.absolute().parents if parent.exists() or parent.is_symlink())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        what = "cannot be written to" if parent.is_dir() else "is not a directory"
+        message = f"cannot write {path}: {parent} {what}"
+        raise QuantloomError(message, hint="choose a place that can be written")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write the text beside `path`, then put it in place; makes the directory. Raises QuantloomError."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror or error}"
+        raise QuantloomError(message, hint="choose a place that can be written") from error
+    finally:
+        partial.unlink(missing_ok=True)
