@@ -1,0 +1,162 @@
+"""The mapper against brute force over the numbered mapspace, and what it says when nothing fits."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import quantloom as ql
+from quantloom import _core
+from quantloom.errors import InfeasibleError, MappingError, SpecError
+from quantloom.workload.layer import conv_workload, linear_workload
+
+PE_WORDS = 8
+
+
+def small_arch(*, buffer_words: int = 64, constraints: list[_core.Constraint] | None = None) -> _core.Arch:
+    energy = {"dram": (100.0, 110.0, 120.0), "buffer": (6.0, 7.0, 8.0), "pe": (0.5, 0.7, 0.9)}
+
+    def level(name: str, instances: int, capacity: int | None) -> _core.Level:
+        read, fill, update = energy[name]
+        return _core.Level(
+            name=name,
+            word_bits=16,
+            capacity_words=capacity,
+            instances=instances,
+            mesh_x=instances,
+            read_bandwidth=2.0 if name == "buffer" else None,
+            is_dram=name == "dram",
+            energy=_core.AccessEnergy(read_pj=read, fill_pj=fill, update_pj=update),
+        )
+
+    return _core.Arch(
+        name="small",
+        levels=[level("pe", 4, PE_WORDS), level("buffer", 1, buffer_words), level("dram", 1, None)],
+        arithmetic=_core.Arithmetic(name="mac", instances=4, mesh_x=4, mesh_y=1, word_bits=16, energy_pj=1.0),
+        constraints=constraints or [],
+    )
+
+
+KEEP_ALL = [
+    _core.Constraint(origin="architecture", level=level, target="keep", keep=["Weights", "Inputs", "Outputs"])
+    for level in ("pe", "buffer", "dram")
+]
+WORKLOADS = {
+    "matrix": linear_workload("matrix", inputs=4, outputs=6),
+    "window": conv_workload("window", inputs=1, outputs=2, output_size=(1, 4), kernel=(1, 3)),
+    "depthwise": conv_workload("depthwise", inputs=4, outputs=4, output_size=(1, 2), kernel=(1, 2), groups=4),
+}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS.keys())
+@pytest.mark.parametrize("objective", ["energy", "cycles", "edp", "ed2p"])
+def test_optimum_is_the_least_of_all_points_of_the_mapspace(workload: _core.Workload, objective: str) -> None:
+    orders = [
+        _core.Constraint(
+            origin="mapspace", level=level, target="temporal", permutation_inner=list(workload.dims), has_permutation=True
+        )
+        for level in ("pe", "buffer", "dram")
+    ]
+    arch = small_arch(constraints=[*KEEP_ALL, *orders])
+    space = ql.Mapspace(arch, workload)
+    bits = {"Weights": 4, "Inputs": 8, "Outputs": 16}
+    values = []
+    for i in range(space.size()):
+        mapping = space.at(i)
+        if _core.check_fit(arch, workload, mapping, bits=bits):
+            cost = _core.evaluate(arch, workload, mapping, bits=bits, model="compat")
+            energy, cycles = cost.energy_pj, cost.cycles
+            values.append({"energy": energy, "cycles": cycles, "edp": energy * cycles, "ed2p": energy * cycles**2}[objective])
+    [found] = _core.optimize(arch, workload, [bits], objective=objective, model="compat", threads=1)
+    assert found.objective == pytest.approx(min(values), rel=1e-12)
+    cost = ql.evaluate(arch, workload, found.mapping, bits=bits, model="compat")
+    assert (cost.energy_pj, cost.cycles) == pytest.approx((found.energy_pj, found.cycles), rel=1e-12)
+
+
+def test_any_number_of_threads_gives_the_same_answer() -> None:
+    workload = conv_workload("layer", inputs=8, outputs=16, output_size=(6, 6), kernel=(3, 3))
+    arch = ql.load_arch("eyeriss")
+    settings = [{"Weights": w, "Inputs": 8, "Outputs": 8} for w in (2, 4, 8)]
+    results = [_core.optimize(arch, workload, settings, threads=threads) for threads in (1, 2, 7)]
+    described = [
+        [(o.objective, o.energy_pj, o.cycles, o.mapping, o.certificate.considered, o.certificate.fitting) for o in result]
+        for result in results
+    ]
+    assert described[0] == described[1] == described[2]
+
+
+def test_fewer_bits_never_cost_more() -> None:
+    table = ql.cost_table(
+        ql.Network(
+            name="one",
+            layers=ql.load_network("mobilenet_v1:width=0.25,input=32").layers[:3],
+            edges=ql.load_network("mobilenet_v1:width=0.25,input=32").edges,
+            input_shape=(3, 32, 32),
+        ),
+        ql.load_arch("eyeriss"),
+        bits=(2, 3, 4, 8, 16),
+    )
+    edp = table.energy_pj * table.cycles
+    for axis in (1, 2, 3):
+        assert (np.diff(edp, axis=axis) >= 0).all()
+    assert table.is_proven
+
+
+def test_all_settings_at_once_equal_one_by_one() -> None:
+    workload = conv_workload("layer", inputs=4, outputs=8, output_size=(5, 5), kernel=(3, 3), stride=(2, 2))
+    arch = ql.load_arch("eyeriss")
+    settings = [{"Weights": w, "Inputs": i, "Outputs": o} for w, i, o in itertools.product((2, 5, 16), repeat=3)]
+    together = _core.optimize(arch, workload, settings)
+    for setting, found in zip(settings, together, strict=True):
+        [alone] = _core.optimize(arch, workload, [setting])
+        assert (alone.objective, alone.mapping) == (found.objective, found.mapping)
+
+
+def test_a_budget_gives_a_bound_instead_of_a_proof() -> None:
+    workload = conv_workload("layer", inputs=16, outputs=16, output_size=(8, 8), kernel=(3, 3))
+    arch = ql.load_arch("eyeriss")
+    proven = ql.optimize(arch, workload, bits=8)
+    cut = ql.optimize(arch, workload, bits=8, budget=64)
+    assert proven.certificate.exhausted
+    assert not cut.certificate.exhausted
+    assert cut.certificate.lower_bound <= proven.cost.edp <= cut.cost.edp
+
+
+def test_nothing_fits_says_where_and_what_would_help() -> None:
+    workload = linear_workload("layer", inputs=4, outputs=6)
+    fixed = _core.Constraint(
+        origin="architecture", level="pe", target="temporal", factors=[("C", "=", 4), ("M", "=", 6)]
+    )
+    arch = small_arch(constraints=[*KEEP_ALL, fixed])
+    with pytest.raises(InfeasibleError) as caught:
+        ql.optimize(arch, workload, bits=16)
+    assert str(caught.value) == (
+        "layer 'layer' at bits Weights 16, Inputs 16, Outputs 16: nothing fits level 'pe' of 'small'; the nearest "
+        "mapping needs 34 words (Inputs 4, Outputs 6, Weights 24), the level has 8\n"
+        "  hint: use fewer bits for Weights, a larger 'pe', or fewer constraints"
+    )
+
+
+def test_bad_options_are_refused() -> None:
+    workload = linear_workload("layer", inputs=4, outputs=6)
+    with pytest.raises(SpecError, match="unknown objective 'speed'"):
+        ql.optimize(small_arch(), workload, bits=8, objective="speed")
+    with pytest.raises(MappingError, match="17 bits do not fit the 16-bit words of level 'pe'"):
+        ql.optimize(small_arch(), workload, bits=17)
+    with pytest.raises(MappingError, match="no entry for layer 'other'"):
+        ql.cost_table(ql.load_network("mobilenet_v1:width=0.25,input=32"), ql.load_arch("eyeriss"), bits=(8,)).mapping(
+            "other", ql.BitWidths.uniform(8)
+        )
+
+
+def test_a_table_knows_equal_layers_once() -> None:
+    network = ql.load_network("mobilenet_v1:width=0.25,input=32")
+    steps: list[int] = []
+    table = ql.cost_table(network, ql.load_arch("eyeriss"), bits=(8,), progress=lambda _done, total, _text: steps.append(total))
+    assert len(set(table.shape_of)) == steps[0] < len(network.layers)
+    mapping = table.mapping(network.layers[0].name, ql.BitWidths.uniform(8))
+    cost = ql.evaluate(ql.load_arch("eyeriss"), network.layers[0].workload, mapping, bits=8, model=table.model)
+    assert math.isclose(cost.energy_pj, table.energy_pj[0, 0, 0, 0], rel_tol=1e-12)
