@@ -1,0 +1,178 @@
+#include "exact_leaf.hpp"
+
+#include <algorithm>
+
+namespace quantloom::exact {
+
+bool comes_before(const Position& a, const Position& b, const Problem& problem) noexcept {
+  for (auto d = static_cast<std::size_t>(problem.parts.num_dims()); d-- > 0;) {
+    if (a.rows[d] != b.rows[d]) return a.rows[d] < b.rows[d];
+  }
+  const auto blocks = static_cast<std::size_t>(problem.num_blocks());
+  for (std::size_t i = blocks; i-- > 0;) {
+    if (a.permutation[i] != b.permutation[i]) return a.permutation[i] < b.permutation[i];
+  }
+  for (std::size_t i = blocks; i-- > 0;) {
+    if (a.split[i] != b.split[i]) return a.split[i] < b.split[i];
+  }
+  return a.keep < b.keep;
+}
+
+LeafPricer::LeafPricer(const Problem& problem, const SettingTable& settings, const MapperOptions& options)
+    : problem_(problem),
+      settings_(settings),
+      options_(options),
+      storage_(problem.parts),
+      orders_(static_cast<std::size_t>(problem.num_blocks())),
+      arithmetic_energy_pj_(problem.macs * problem.parts.arch.arithmetic().energy_pj),
+      prices_(static_cast<std::size_t>(problem.num_tensors())) {
+  for (const Level& level : problem.parts.arch.levels()) {
+    has_bandwidth_ = has_bandwidth_ || level.read_bandwidth || level.write_bandwidth || level.shared_bandwidth;
+  }
+}
+
+void LeafPricer::load_factors(const std::uint32_t* rows, const KeepChoice& keep) {
+  const auto dims = static_cast<std::size_t>(problem_.parts.num_dims());
+  position_ = {};
+  position_.keep = keep.index;
+  std::copy(rows, rows + dims, position_.rows.begin());
+  std::copy_n(keep.keep.begin(), problem_.num_levels(), storage_.keep.begin());
+  for (std::size_t b = 0; b < orders_.size(); ++b) {
+    std::uint32_t units = 0;
+    for (std::size_t d = 0; d < dims; ++d) {
+      const std::uint32_t factor = problem_.factor(static_cast<int>(d), rows[d], static_cast<int>(b));
+      storage_.factors[b * dims + d] = factor;
+      units |= static_cast<std::uint32_t>(factor == 1) << d;
+    }
+    orders_[b] = make_orders(problem_.parts.rules[b], units, Enumeration::distinct);
+    orders_[b].write(0, &storage_.order[b * dims]);
+    storage_.split[b] = orders_[b].split_first;
+  }
+}
+
+// In the order of the mapspace: splits run faster than permutations, inner blocks faster than outer ones.
+bool LeafPricer::next_order() {
+  const auto dims = static_cast<std::size_t>(problem_.parts.num_dims());
+  for (std::size_t b = 0; b < orders_.size(); ++b) {
+    const bool carries = position_.split[b] + 1U >= orders_[b].splits();
+    position_.split[b] = carries ? 0 : static_cast<std::uint8_t>(position_.split[b] + 1);
+    storage_.split[b] = static_cast<std::uint8_t>(orders_[b].split_first + position_.split[b]);
+    if (!carries) return true;
+  }
+  for (std::size_t b = 0; b < orders_.size(); ++b) {
+    const bool carries = position_.permutation[b] + 1 >= orders_[b].permutations();
+    position_.permutation[b] = carries ? 0 : position_.permutation[b] + 1;
+    orders_[b].write(position_.permutation[b], &storage_.order[b * dims]);
+    if (!carries) return true;
+  }
+  return false;
+}
+
+// Whether all spatial loops are within their axes.
+bool LeafPricer::settle_order() {
+  const auto dims = static_cast<std::size_t>(problem_.parts.num_dims());
+  for (const int block : problem_.lane_blocks) {
+    const auto b = static_cast<std::size_t>(block);
+    if (!fits_fanout(problem_.parts.rules[b], &storage_.order[b * dims], storage_.split[b], &storage_.factors[b * dims])) return false;
+  }
+  return true;
+}
+
+void LeafPricer::update_best(const std::uint32_t* rows, const KeepChoice& keep, const std::vector<int>& packing, Incumbent& best) {
+  load_factors(rows, keep);
+  do {
+    if (settle_order()) price(packing, best);
+  } while (next_order());
+}
+
+void LeafPricer::set_position(const Position& position) {
+  load_factors(position.rows.data(), problem_.keep_choice(position.keep));
+  position_ = position;
+  const auto dims = static_cast<std::size_t>(problem_.parts.num_dims());
+  for (std::size_t b = 0; b < orders_.size(); ++b) {
+    orders_[b].write(position.permutation[b], &storage_.order[b * dims]);
+    storage_.split[b] = static_cast<std::uint8_t>(orders_[b].split_first + position.split[b]);
+  }
+}
+
+void LeafPricer::try_mapping(const Position& position, const std::vector<int>& packing, Incumbent& best) {
+  set_position(position);
+  if (fits(packing)) price(packing, best);
+}
+
+bool LeafPricer::fits(const std::vector<int>& packing) {
+  build_nest(problem_.parts.constraints, storage_.view, nest_);
+  for (const int l : problem_.bounded_levels) {
+    const auto at = static_cast<std::size_t>(l);
+    Count need = 0;
+    for (std::size_t t = 0; t < prices_.size(); ++t) {
+      if ((nest_.keep[at] >> t & 1U) == 0) continue;
+      const Count tile = tile_elements(problem_.parts.workload.tensors()[t], nest_.extent[at]);
+      need = saturating_add(need, ceil_div(tile, settings_.packings[t][static_cast<std::size_t>(packing[t])].elements_per_word[at]));
+    }
+    if (need > *problem_.parts.arch.level(l).capacity_words) return false;
+  }
+  return true;
+}
+
+void LeafPricer::price(const std::vector<int>& packing, Incumbent& best) {
+  const Arch& arch = problem_.parts.arch;
+  ++priced_;
+  build_nest(problem_.parts.constraints, storage_.view, nest_);
+  double energy = arithmetic_energy_pj_;
+  for (std::size_t t = 0; t < prices_.size(); ++t) {
+    count_tensor(arch, problem_.parts.workload, nest_, static_cast<int>(t), false, scratch_, counts_);
+    price_tensor(arch, nest_, counts_, static_cast<int>(t), settings_.packings[t][static_cast<std::size_t>(packing[t])].bits, prices_[t]);
+    energy += prices_[t].energy_pj;
+  }
+  const double cycles = count_cycles();
+  for (int l = 0; l < arch.num_levels(); ++l) {
+    energy += arch.level(l).leak_energy_pj * cycles * static_cast<double>(nest_.replication(l));
+  }
+  const double objective = objective_value(options_.objective, energy, cycles);
+  if (best.found) {
+    if (objective > best.objective || (objective == best.objective && energy > best.energy_pj)) return;
+    if (objective == best.objective && energy == best.energy_pj && !comes_before(position_, best.position, problem_)) return;
+  }
+  best = {true, energy, cycles, objective, position_};
+}
+
+double LeafPricer::count_cycles() const {
+  const auto steps = static_cast<double>(nest_.temporal_steps);
+  double cycles = steps;
+  if (!has_bandwidth_) return cycles;
+  for (int l = 0; l < problem_.num_levels(); ++l) {
+    const Level& level = problem_.parts.arch.level(l);
+    if (!level.read_bandwidth && !level.write_bandwidth && !level.shared_bandwidth) continue;
+    double reads = 0;
+    double writes = 0;
+    for (const TensorPrice& price : prices_) {
+      const TensorLevelCost& storage = price.storage[static_cast<std::size_t>(l)];
+      reads += storage.reads / steps;
+      writes += (storage.fills + storage.updates) / steps;
+    }
+    double slowdown = 1;
+    cycles = std::max(cycles, level_cycles(level, steps, reads, writes, slowdown));
+  }
+  return cycles;
+}
+
+Mapping LeafPricer::materialize(const Position& position) {
+  set_position(position);
+  const MappingView& view = storage_.view;
+  Mapping out;
+  out.levels.resize(static_cast<std::size_t>(view.num_levels));
+  for (int l = 0; l < view.num_levels; ++l) out.levels[static_cast<std::size_t>(l)].keep = view.keep[l];
+  for (int b = 0; b < view.num_blocks; ++b) {
+    const Block& block = problem_.parts.constraints.blocks[static_cast<std::size_t>(b)];
+    LevelMapping& level = out.levels[static_cast<std::size_t>(block.level)];
+    for (int i = view.num_dims; i-- > 0;) {
+      const Loop loop{view.dim_at(b, i), static_cast<Count>(view.factor(b, view.dim_at(b, i)))};
+      if (loop.bound == 1) continue;
+      (!block.spatial ? level.temporal : i < view.split[b] ? level.spatial_x : level.spatial_y).push_back(loop);
+    }
+  }
+  return out;
+}
+
+}  // namespace quantloom::exact

@@ -1,0 +1,21 @@
+// The exact mapper: branch and bound over skeletons, lanes and group lists. Same answers as the exhaustive mapper, found
+// by looking at a few mappings. Private to the mapper.
+#pragma once
+
+#include <stop_token>
+#include <vector>
+
+#include "quantloom/mapper.hpp"
+
+namespace quantloom {
+
+// Whether the space is one that optimize_exactly can list: moderate numbers of factorizations per group of dims, of loop
+// orders per factorization and of bypass choices.
+[[nodiscard]] bool can_optimize_exactly(const Arch& arch, const Workload& workload, const MapperOptions& options);
+
+// As optimize() in mapper.hpp. Throws Error(mapping) where can_optimize_exactly() is false.
+[[nodiscard]] std::vector<Optimum> optimize_exactly(const Arch& arch, const Workload& workload,
+                                                    const std::vector<std::vector<int>>& settings, const MapperOptions& options,
+                                                    std::stop_token stop, const Progress& progress);
+
+}  // namespace quantloom

@@ -1,0 +1,292 @@
+#include "exact_search.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace quantloom::exact {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+bool is_cheaper(double objective, double energy, double than_objective, double than_energy) {
+  return objective < than_objective || (objective == than_objective && energy < than_energy);
+}
+
+}  // namespace
+
+Plan::Plan(const Problem& problem, const KeepChoice& choice) : keep(choice), links(problem.links(choice)) {
+  for (const int l : problem.bounded_levels) {
+    for (int t = 0; t < problem.num_tensors(); ++t) {
+      if ((keep.keep[static_cast<std::size_t>(l)] >> t & 1U) != 0) parts.push_back({t, l});
+    }
+  }
+  for (const Group& group : problem.groups) groups.push_back(std::make_unique<GroupLists>(problem, group, keep, links, parts));
+  for (const Skeleton& skeleton : list_skeletons(problem, links)) {
+    std::array<int, kMaxGroups> lists{};
+    for (std::size_t g = 0; g < groups.size(); ++g) lists[g] = groups[g]->find_list(skeleton);
+    if (std::find(skeletons.begin(), skeletons.end(), lists) == skeletons.end()) skeletons.push_back(lists);
+  }
+  Signature signature;
+  std::vector<std::uint64_t> lanes(problem.lane_blocks.size(), 1);
+  add_signatures(problem, 0, signature, lanes);
+}
+
+void Plan::add_signatures(const Problem& problem, std::size_t group, Signature& signature, std::vector<std::uint64_t>& lanes) {
+  const Arch& arch = problem.parts.arch;
+  if (group < groups.size()) {
+    const auto& buckets = groups[group]->vectors().buckets();
+    for (std::size_t i = 0; i < buckets.size(); ++i) {
+      std::vector<std::uint64_t> wider = lanes;
+      bool fits = true;
+      for (std::size_t k = 0; k < lanes.size() && fits; ++k) {
+        const Block& block = problem.parts.constraints.blocks[static_cast<std::size_t>(problem.lane_blocks[k])];
+        wider[k] *= buckets[i].lanes[k];
+        fits = wider[k] <= static_cast<std::uint64_t>(block.fanout_x * block.fanout_y);
+      }
+      if (!fits) continue;
+      signature.bucket[group] = static_cast<int>(i);
+      add_signatures(problem, group + 1, signature, wider);
+    }
+    return;
+  }
+  double all = 1;
+  for (const std::uint64_t n : lanes) all *= static_cast<double>(n);
+  signature.cycles = problem.macs / all;
+  signature.constant_pj = problem.macs * arch.arithmetic().energy_pj;
+  std::vector<double> ratio(static_cast<std::size_t>(arch.num_levels()), 1);
+  double replication = 1;
+  for (int l = arch.num_levels() - 1; l >= 0; --l) {
+    // clusters / instances used, as in the price of storage.
+    const Level& level = arch.level(l);
+    ratio[static_cast<std::size_t>(l)] = std::min(1.0, static_cast<double>(level.instances / level.cluster_size) / replication);
+    signature.constant_pj += level.leak_energy_pj * signature.cycles * replication;
+    for (std::size_t k = 0; k < lanes.size(); ++k) {
+      if (problem.parts.constraints.blocks[static_cast<std::size_t>(problem.lane_blocks[k])].level == l) replication *= static_cast<double>(lanes[k]);
+    }
+  }
+  const auto it = std::find(ratios.begin(), ratios.end(), ratio);
+  signature.ratio = static_cast<int>(it - ratios.begin());
+  if (it == ratios.end()) ratios.push_back(ratio);
+  signatures.push_back(signature);
+}
+
+Search::Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options)
+    : problem_(problem), settings_(settings), options_(options), leaf_(problem, settings, options) {
+  for (std::uint64_t k = 0; k < problem.num_keep_choices(); ++k) plans_.push_back(std::make_unique<Plan>(problem, problem.keep_choice(k)));
+  visited_.resize(plans_.size());
+  depths_.resize(problem.groups.size());
+}
+
+const PricedList& Search::priced_list(Plan& plan, int skeleton, std::size_t group, int ratio) {
+  GroupLists& lists = *plan.groups[group];
+  const std::vector<double>& ratios = plan.ratios[static_cast<std::size_t>(ratio)];
+  // Equal weights share a pricing: those of the group's tensors at their levels.
+  std::vector<int> key;
+  key.push_back(static_cast<int>(group));
+  std::vector<double> weights;
+  for (const Component& component : lists.components()) {
+    const auto t = static_cast<std::size_t>(component.tensor);
+    const auto l = static_cast<std::size_t>(component.level);
+    const auto& packing = settings_.packings[t][static_cast<std::size_t>(packing_[t])];
+    weights.push_back(ratios[l] / static_cast<double>(packing.elements_per_word[l]));
+    key.push_back(packing_[t]);
+  }
+  key.push_back(ratio);
+  const int pricing = pricings_.try_emplace(key, static_cast<int>(pricings_.size())).first->second;
+  return lists.price(plan.skeletons[static_cast<std::size_t>(skeleton)][group], pricing, weights);
+}
+
+double Search::objective_bound(double energy_pj, double cycles) const { return objective_value(options_.objective, energy_pj, cycles); }
+
+// The largest lower bound on energy that may still hide an optimum at these cycles. Equal costs are looked at, because
+// ties are broken by position.
+double Search::energy_limit(double cycles) const {
+  if (!best_.found) return kInfinity;
+  switch (options_.objective) {
+    case Objective::energy: return best_.objective / kBoundMargin;
+    case Objective::edp: return best_.objective / cycles / kBoundMargin;
+    case Objective::ed2p: return best_.objective / cycles / cycles / kBoundMargin;
+    case Objective::cycles: break;
+  }
+  if (cycles > best_.cycles) return -kInfinity;
+  return cycles < best_.cycles ? kInfinity : best_.energy_pj / kBoundMargin;
+}
+
+void Search::collect(bool only_best, std::vector<Candidate>& out) {
+  Candidate best;
+  best.objective = best.energy_pj = kInfinity;
+  std::vector<std::vector<const PricedList*>> lists;  // [ratio][group]
+  for (std::size_t p = 0; p < plans_.size(); ++p) {
+    Plan& plan = *plans_[p];
+    for (std::size_t s = 0; s < plan.skeletons.size(); ++s) {
+      lists.assign(plan.ratios.size(), {});
+      for (std::size_t r = 0; r < plan.ratios.size(); ++r) {
+        for (std::size_t g = 0; g < plan.groups.size(); ++g) lists[r].push_back(&priced_list(plan, static_cast<int>(s), g, static_cast<int>(r)));
+      }
+      for (std::size_t i = 0; i < plan.signatures.size(); ++i) {
+        const Signature& signature = plan.signatures[i];
+        double energy = signature.constant_pj;
+        bool empty = false;
+        for (std::size_t g = 0; g < plan.groups.size() && !empty; ++g) {
+          const PricedList& list = *lists[static_cast<std::size_t>(signature.ratio)][g];
+          const auto bucket = static_cast<std::size_t>(signature.bucket[g]);
+          empty = list.begin[bucket] == list.begin[bucket + 1];
+          if (!empty) energy += list.cost[static_cast<std::size_t>(list.begin[bucket])];
+        }
+        if (empty || energy > energy_limit(signature.cycles)) continue;
+        const Candidate candidate{objective_bound(energy, signature.cycles), energy, static_cast<int>(p), static_cast<int>(s), static_cast<int>(i)};
+        if (!only_best) {
+          out.push_back(candidate);
+        } else if (is_cheaper(candidate.objective, candidate.energy_pj, best.objective, best.energy_pj)) {
+          best = candidate;
+        }
+      }
+    }
+  }
+  if (only_best && best.objective < kInfinity) out.push_back(best);
+}
+
+void Search::open(const Candidate& candidate) {
+  plan_ = plans_[static_cast<std::size_t>(candidate.plan)].get();
+  const Signature& signature = plan_->signatures[static_cast<std::size_t>(candidate.signature)];
+  cycles_ = signature.cycles;
+  limit_pj_ = energy_limit(cycles_);
+  double rest = 0;
+  std::vector<Count> rest_tile(plan_->parts.size(), 1);
+  std::uint32_t dims_inside = 0;  // dims of groups further in
+  for (std::size_t g = depths_.size(); g-- > 0;) {
+    Depth& depth = depths_[g];
+    depth.lists = plan_->groups[g].get();
+    depth.priced = &priced_list(*plan_, candidate.skeleton, g, signature.ratio);
+    depth.bucket = signature.bucket[g];
+    depth.rest_pj = rest;
+    depth.rest_tile = rest_tile;
+    depth.chosen.assign(plan_->parts.size(), 1);
+    depth.tensors_complete = 0;
+    for (int t = 0; t < problem_.num_tensors(); ++t) {
+      const Tensor& tensor = problem_.tensors[static_cast<std::size_t>(t)];
+      if ((tensor.relevant & problem_.active & dims_inside) == 0) depth.tensors_complete |= 1U << t;
+    }
+    const auto bucket = static_cast<std::size_t>(depth.bucket);
+    rest += depth.priced->cost[static_cast<std::size_t>(depth.priced->begin[bucket])];
+    const auto& least = depth.lists->vectors().buckets()[bucket].least_tile;
+    for (std::size_t p = 0; p < least.size(); ++p) rest_tile[p] *= least[p];
+    for (const int d : depth.lists->vectors().group().dims) dims_inside |= 1U << d;
+  }
+  descend(0, signature.constant_pj);
+}
+
+void Search::choose(std::size_t depth, int vector) {
+  Depth& here = depths_[depth];
+  const GroupVectors& vectors = here.lists->vectors();
+  const auto& dims = vectors.group().dims;
+  for (std::size_t i = 0; i < dims.size(); ++i) rows_[static_cast<std::size_t>(dims[i])] = vectors.row(vector, i);
+  const Count* tiles = vectors.tiles(vector);
+  for (std::size_t p = 0; p < here.chosen.size(); ++p) here.chosen[p] = (depth == 0 ? 1 : depths_[depth - 1].chosen[p]) * tiles[p];
+}
+
+// Whether the tiles can still fit when the groups further in take their smallest extents.
+bool Search::fits(std::size_t depth) const {
+  const Depth& here = depths_[depth];
+  const auto& parts = plan_->parts;
+  for (std::size_t p = 0; p < parts.size();) {
+    const int level = parts[p].level;
+    Count need = 0;
+    for (; p < parts.size() && parts[p].level == level; ++p) {
+      const auto t = static_cast<std::size_t>(parts[p].tensor);
+      Count tile = here.chosen[p] * here.rest_tile[p];
+      if (problem_.tensors[t].form != Form::regular) {
+        tile = 1;
+        if ((here.tensors_complete >> t & 1U) != 0) tile = spanned_tile(parts[p]);
+      }
+      need += ceil_div(tile, settings_.packings[t][static_cast<std::size_t>(packing_[t])].elements_per_word[static_cast<std::size_t>(level)]);
+    }
+    if (need > *problem_.parts.arch.level(level).capacity_words) return false;
+  }
+  return true;
+}
+
+// Extent of a tile whose ranks are no plain products, from the rows chosen so far.
+Count Search::spanned_tile(const TilePart& part) const {
+  Count tile = 1;
+  for (const auto& rank : problem_.parts.workload.tensors()[static_cast<std::size_t>(part.tensor)].ranks) {
+    Count span = 1;
+    for (const Term& term : rank) {
+      Count extent = 1;
+      for (int b = 0; b < problem_.num_blocks() && problem_.parts.constraints.blocks[static_cast<std::size_t>(b)].level <= part.level; ++b) {
+        extent *= problem_.factor(term.dim, rows_[static_cast<std::size_t>(term.dim)], b);
+      }
+      span += (extent - 1) * term.coefficient;
+    }
+    tile *= span;
+  }
+  return tile;
+}
+
+void Search::descend(std::size_t depth, double spent_pj) {
+  const Depth& here = depths_[depth];
+  const auto bucket = static_cast<std::size_t>(here.bucket);
+  for (int e = here.priced->begin[bucket]; e < here.priced->begin[bucket + 1] && !halted_; ++e) {
+    const double energy = spent_pj + here.priced->cost[static_cast<std::size_t>(e)];
+    if (energy + here.rest_pj > limit_pj_) {
+      ++effort_->cut;
+      return;
+    }
+    choose(depth, here.priced->vector[static_cast<std::size_t>(e)]);
+    if (!fits(depth)) continue;
+    if (depth + 1 < depths_.size()) {
+      descend(depth + 1, energy);
+    } else {
+      visit_leaf();
+    }
+  }
+}
+
+void Search::visit_leaf() {
+  std::uint64_t factorization = 0;
+  for (int d = problem_.parts.num_dims(); d-- > 0;) factorization = factorization * problem_.num_rows(d) + rows_[static_cast<std::size_t>(d)];
+  if (!visited_[plan_->keep.index].insert(factorization).second) return;
+  leaf_.update_best(rows_.data(), plan_->keep, packing_, best_);
+  limit_pj_ = energy_limit(cycles_);
+  halted_ = stop_.stop_requested() || (priced_limit_ > 0 && leaf_.priced() >= priced_limit_);
+}
+
+Incumbent Search::solve(const std::vector<int>& packing, const std::vector<Position>& seeds, Count budget, const std::stop_token& stop, Effort& effort) {
+  packing_ = packing;
+  best_ = {};
+  effort_ = &effort;
+  stop_ = stop;
+  halted_ = false;
+  const Count priced_before = leaf_.priced();
+  priced_limit_ = budget > 0 ? priced_before + budget : 0;
+  for (auto& set : visited_) set.clear();
+  for (const Position& seed : seeds) leaf_.try_mapping(seed, packing_, best_);
+  std::vector<Candidate> candidates;
+  if (!best_.found) {
+    collect(true, candidates);
+    if (!candidates.empty()) open(candidates.front());
+    candidates.clear();
+  }
+  if (!halted_) collect(false, candidates);
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    if (a.objective != b.objective || a.energy_pj != b.energy_pj) return is_cheaper(a.objective, a.energy_pj, b.objective, b.energy_pj);
+    return std::tie(a.plan, a.skeleton, a.signature) < std::tie(b.plan, b.skeleton, b.signature);
+  });
+  for (const Candidate& candidate : candidates) {
+    const Signature& signature = plans_[static_cast<std::size_t>(candidate.plan)]->signatures[static_cast<std::size_t>(candidate.signature)];
+    if (candidate.energy_pj > energy_limit(signature.cycles)) {
+      ++effort.cut;
+      continue;
+    }
+    open(candidate);
+    if (halted_) {
+      effort.open_bound = candidate.objective * kBoundMargin;
+      break;
+    }
+  }
+  effort.priced = leaf_.priced() - priced_before;
+  effort.complete = !halted_;
+  return best_;
+}
+
+}  // namespace quantloom::exact

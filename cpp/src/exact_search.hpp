@@ -1,0 +1,110 @@
+// Branch and bound for one bit setting after the other over shared group lists. Private to the mapper.
+#pragma once
+
+#include <memory>
+#include <stop_token>
+#include <unordered_set>
+#include <vector>
+
+#include "exact_leaf.hpp"
+#include "exact_lists.hpp"
+
+namespace quantloom::exact {
+
+// A bound adds in another order than a price: it may be off in the last digits, never by this much.
+inline constexpr double kBoundMargin = 1 - 1e-11;
+inline constexpr int kMaxGroups = kMaxTensors + 1;
+
+// One bucket of every group: with it all lanes, hence the compute cycles, are known.
+struct Signature {
+  std::array<int, kMaxGroups> bucket{};
+  double cycles = 1;           // compute cycles
+  double constant_pj = 0;      // arithmetic and leakage
+  int ratio = 0;               // number of the set of cluster ratios
+};
+
+// Skeletons, lists and signatures of one choice of bypasses.
+struct Plan {
+  Plan(const Problem& problem, const KeepChoice& choice);
+
+  KeepChoice keep;
+  std::vector<Link> links;
+  std::vector<TilePart> parts;                      // by level
+  std::vector<std::unique_ptr<GroupLists>> groups;  // [group]
+  std::vector<std::array<int, kMaxGroups>> skeletons;  // lists of each skeleton, [group]
+  std::vector<Signature> signatures;
+  std::vector<std::vector<double>> ratios;          // [ratio][level]: accesses paid for / accesses made
+
+ private:
+  void add_signatures(const Problem& problem, std::size_t group, Signature& signature, std::vector<std::uint64_t>& lanes);
+};
+
+struct Effort {
+  Count priced = 0;   // mappings evaluated exactly
+  Count cut = 0;      // subtrees left out because of their bound
+  bool complete = true;
+  double open_bound = 0;  // if not complete: least bound among what was left
+};
+
+class Search {
+ public:
+  Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options);
+
+  // seeds: mappings to start from. budget: mappings to price, 0 = no limit.
+  Incumbent solve(const std::vector<int>& packing, const std::vector<Position>& seeds, Count budget, const std::stop_token& stop, Effort& effort);
+  [[nodiscard]] Mapping materialize(const Position& position) { return leaf_.materialize(position); }
+
+ private:
+  struct Candidate {
+    double objective = 0;  // lower bounds
+    double energy_pj = 0;
+    int plan = 0;
+    int skeleton = 0;
+    int signature = 0;
+  };
+  struct Depth {
+    const GroupLists* lists = nullptr;
+    const PricedList* priced = nullptr;
+    int bucket = 0;
+    double rest_pj = 0;                 // least cost of the groups further in
+    std::vector<Count> chosen;          // [tile part]: product over the groups chosen so far
+    std::vector<Count> rest_tile;       // [tile part]: least product over the groups not yet chosen
+    std::uint32_t tensors_complete = 0; // window tensors whose tile is known from here on
+  };
+
+  [[nodiscard]] const PricedList& priced_list(Plan& plan, int skeleton, std::size_t group, int ratio);
+  void collect(bool only_best, std::vector<Candidate>& out);
+  [[nodiscard]] double objective_bound(double energy_pj, double cycles) const;
+  [[nodiscard]] double energy_limit(double cycles) const;
+  void open(const Candidate& candidate);
+  void descend(std::size_t depth, double spent_pj);
+  void choose(std::size_t depth, int vector);
+  [[nodiscard]] bool fits(std::size_t depth) const;
+  [[nodiscard]] Count spanned_tile(const TilePart& part) const;
+  void visit_leaf();
+
+  const Problem& problem_;
+  const SettingTable& settings_;
+  const MapperOptions& options_;
+  LeafPricer leaf_;
+  std::vector<std::unique_ptr<Plan>> plans_;
+  std::map<std::vector<int>, int> pricings_;
+
+  // Of the class being solved.
+  std::vector<int> packing_;
+  Incumbent best_;
+  Effort* effort_ = nullptr;
+  Count priced_limit_ = 0;
+  std::stop_token stop_;
+  bool halted_ = false;
+  std::vector<std::unordered_set<std::uint64_t>> visited_;  // [plan]: factorizations evaluated
+
+  // Of the candidate being searched.
+  Plan* plan_ = nullptr;
+  double cycles_ = 0;
+  double limit_pj_ = 0;
+  std::vector<Depth> depths_;
+  std::array<std::uint32_t, kMaxDims> rows_{};
+};
+
+}  // namespace quantloom::exact
