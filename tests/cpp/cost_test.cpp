@@ -1,0 +1,194 @@
+#include "quantloom/cost.hpp"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <thread>
+
+#include "fixtures.hpp"
+
+namespace quantloom {
+namespace {
+
+using test::buffer_and_dram;
+using test::caught_from;
+using test::kKeepAll;
+using test::make_level;
+using test::make_macs;
+using test::matmul;
+
+constexpr std::array<int, 3> kUnpacked{0, 0, 0};
+constexpr std::size_t kWeights = 0;
+constexpr std::size_t kInputs = 1;
+constexpr std::size_t kOutputs = 2;
+
+// M=4 C=3 N=2, two rows of M at a time. Tiles in the buffer: 6 weights, 6 inputs, 4 outputs; 24 steps.
+[[nodiscard]] Mapping two_tiles() {
+  return {{{{{1, 3}, {0, 2}, {2, 2}}, {}, {}, kKeepAll}, {{{0, 2}}, {}, {}, kKeepAll}}};
+}
+
+// The buffer serves one operand a step; DRAM sends the weights twice (M walks them), the inputs once (M leaves them)
+// and collects each output once.
+TEST(Cost, CountsByHand) {
+  const Cost cost = evaluate(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), kUnpacked);
+  const auto& buffer = cost.levels[0].tensors;
+  EXPECT_EQ(buffer[kWeights].reads, 24);
+  EXPECT_EQ(buffer[kWeights].fills, 12);
+  EXPECT_EQ(buffer[kWeights].updates, 0);
+  EXPECT_EQ(buffer[kInputs].reads, 24);
+  EXPECT_EQ(buffer[kInputs].fills, 6);
+  EXPECT_EQ(buffer[kOutputs].updates, 24);
+  EXPECT_EQ(buffer[kOutputs].reads, 16);  // each but the first of the 8 sums in the buffer is read before
+  EXPECT_EQ(buffer[kOutputs].fills, 0);
+  const auto& dram = cost.levels[1].tensors;
+  EXPECT_EQ(dram[kWeights].reads, 12);
+  EXPECT_EQ(dram[kInputs].reads, 6);
+  EXPECT_EQ(dram[kOutputs].updates, 8);
+  EXPECT_EQ(dram[kOutputs].reads, 0);
+  EXPECT_DOUBLE_EQ(cost.levels[0].energy_pj, 24 * 1 + 12 * 2 + 24 * 1 + 6 * 2 + 16 * 1 + 24 * 3);
+  EXPECT_DOUBLE_EQ(cost.levels[1].energy_pj, 12 * 10 + 6 * 10 + 8 * 30);
+  EXPECT_DOUBLE_EQ(cost.arithmetic_energy_pj, 12);
+  EXPECT_DOUBLE_EQ(cost.energy_pj, 604);
+  EXPECT_EQ(cost.cycles, 24);
+  EXPECT_EQ(cost.utilization, 1);
+  EXPECT_DOUBLE_EQ(cost.edp, 604 * 24);
+}
+
+TEST(Cost, PackedWordsRoundUp) {
+  const std::array<int, 3> bits{5, 8, 4};  // 3, 2 and 4 elements in a word of 16 bits
+  const Cost cost = evaluate(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), bits);
+  const auto& buffer = cost.levels[0].tensors;
+  EXPECT_EQ(buffer[kWeights].elements_per_word, 3);
+  EXPECT_EQ(buffer[kWeights].reads, 8);
+  EXPECT_EQ(buffer[kWeights].utilized_words, 2);
+  EXPECT_EQ(buffer[kInputs].fills, 3);
+  EXPECT_EQ(buffer[kOutputs].utilized_words, 1);
+  const auto& dram = cost.levels[1].tensors;
+  EXPECT_EQ(dram[kWeights].reads, 4);
+  EXPECT_EQ(dram[kInputs].reads, 3);
+  EXPECT_EQ(dram[kOutputs].updates, 2);
+}
+
+TEST(Cost, WordsOfOneBitAreNotPacked) {
+  Level bits_only = make_level("wires", 1, 1);
+  bits_only.word_bits = 1;
+  const Arch arch("a", {bits_only}, make_macs(1, 1), {});
+  const Mapping mapping{{{{{0, 4}, {1, 3}, {2, 2}}, {}, {}, kKeepAll}}};
+  const Cost cost = evaluate(arch, matmul(4, 3, 2), mapping, std::array{32, 32, 32});
+  EXPECT_EQ(cost.levels[0].tensors[kWeights].elements_per_word, 1);
+  EXPECT_EQ(cost.levels[0].tensors[kWeights].reads, 24);
+}
+
+TEST(Cost, ABypassedLevelMovesNothing) {
+  Mapping mapping = two_tiles();
+  mapping.levels[0].keep = 0b110;
+  const Cost cost = evaluate(buffer_and_dram(), matmul(4, 3, 2), mapping, kUnpacked);
+  const TensorLevelCost& bypassed = cost.levels[0].tensors[kWeights];
+  EXPECT_FALSE(bypassed.kept);
+  EXPECT_EQ(bypassed.reads + bypassed.fills + bypassed.updates + bypassed.energy_pj, 0);
+  EXPECT_EQ(bypassed.utilized_words, 0);
+  EXPECT_EQ(cost.levels[1].tensors[kWeights].reads, 24);
+}
+
+TEST(Cost, BandwidthSlowsALevelDown) {
+  std::vector<Level> levels = buffer_and_dram().levels();
+  levels[1].read_bandwidth = 0.5;  // 18 words in 24 steps are wanted
+  const Arch arch("slow", levels, make_macs(1, 1), {});
+  const Cost cost = evaluate(arch, matmul(4, 3, 2), two_tiles(), kUnpacked);
+  EXPECT_DOUBLE_EQ(cost.levels[1].slowdown, 0.5 / 0.75);
+  EXPECT_EQ(cost.levels[1].cycles, 36);
+  EXPECT_EQ(cost.levels[0].cycles, 24);
+  EXPECT_EQ(cost.cycles, 36);
+  EXPECT_EQ(cost.compute_cycles, 24);
+}
+
+TEST(Cost, LeakageCountsCyclesAndUsedInstances) {
+  std::vector<Level> levels{make_level("inner", 4, 1), make_level("outer", 1, 1)};
+  levels[0].leak_energy_pj = 0.25;
+  const Arch arch("leaky", levels, make_macs(4, 1), {});
+  const Mapping mapping{{{{{1, 3}}, {}, {}, kKeepAll}, {{{2, 2}}, {{0, 3}}, {}, kKeepAll}}};
+  const Cost cost = evaluate(arch, matmul(3, 3, 2), mapping, kUnpacked);
+  EXPECT_EQ(cost.cycles, 6);
+  EXPECT_DOUBLE_EQ(cost.levels[0].leak_energy_pj, 0.25 * 6 * 3);
+  EXPECT_EQ(cost.levels[1].leak_energy_pj, 0);
+}
+
+TEST(Cost, TilesThatAreTooLargeAreNamed) {
+  const Workload workload = matmul(8, 8, 2);
+  const Mapping mapping{{{{{0, 8}, {1, 8}, {2, 2}}, {}, {}, kKeepAll}, {{}, {}, {}, kKeepAll}}};
+  const Fit fit = check_fit(buffer_and_dram(), workload, mapping, kUnpacked);
+  EXPECT_EQ(fit.reason, Fit::Reason::capacity);
+  EXPECT_EQ(fit.level, 0);
+  EXPECT_EQ(fit.need, 64 + 16 + 16);
+  EXPECT_EQ(fit.have, 64);
+  EXPECT_EQ(fit.message, "level 'buffer': the tiles need 96 words, capacity is 64");
+  EXPECT_TRUE(check_fit(buffer_and_dram(), workload, mapping, std::array{8, 8, 16}).fits());
+  const auto caught = caught_from([&] { (void)evaluate(buffer_and_dram(), workload, mapping, kUnpacked); });
+  EXPECT_EQ(caught.kind, ErrorKind::infeasible);
+  EXPECT_EQ(caught.message, "mapping does not fit: " + fit.message);
+}
+
+TEST(Cost, LoopsBeyondTheFanoutAreNamed) {
+  const Arch arch("grid", {make_level("inner", 4, 2), make_level("outer", 1, 1)}, make_macs(4, 2), {});
+  const auto fit_of = [&](Count m_on_x, Count c_on_y) {
+    const Mapping mapping{{{{}, {}, {}, kKeepAll}, {{}, {{0, m_on_x}}, {{1, c_on_y}}, kKeepAll}}};
+    return check_fit(arch, matmul(m_on_x, c_on_y, 1), mapping, kUnpacked);
+  };
+  EXPECT_TRUE(fit_of(4, 2).fits());
+  EXPECT_EQ(fit_of(3, 3).message, "'mac': the mapping uses 9 instances, the hardware has 8");
+  EXPECT_EQ(fit_of(8, 1).message, "'mac': the mapping uses 8 instances along X, the hardware has 4");
+  EXPECT_EQ(fit_of(2, 4).message, "'mac': the mapping uses 4 instances along Y, the hardware has 2");
+  EXPECT_EQ(fit_of(2, 4).reason, Fit::Reason::fanout);
+  EXPECT_EQ(fit_of(2, 4).level, -1);
+}
+
+TEST(Cost, BitsAreChecked) {
+  const auto error_of = [](std::span<const int> bits) {
+    const auto caught = caught_from([&] { (void)check_fit(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), bits); });
+    EXPECT_EQ(caught.kind, ErrorKind::mapping);
+    return caught.message;
+  };
+  EXPECT_EQ(error_of(std::array{8, 8}), "bits: 2 widths given, workload 'matmul' has 3 tensors");
+  EXPECT_EQ(error_of(std::array{8, -1, 8}), "bits of Inputs: -1, expected 0 or more");
+  EXPECT_EQ(error_of(std::array{8, 8, 17}), "bits of Outputs: 17 bits do not fit the 16-bit words of level 'buffer'");
+  EXPECT_TRUE(check_fit(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), std::array{16, 16, 16}).fits());
+}
+
+TEST(Cost, TooManyLoopsToStepAreRefused) {
+  std::vector<Dim> dims;
+  LevelMapping inner{{}, {}, {}, kKeepAll};
+  LevelMapping outer{{}, {}, {}, kKeepAll};
+  for (int d = 0; d < 13; ++d) {
+    dims.push_back({"d" + std::to_string(d), 4});
+    inner.temporal.push_back({d, 2});
+    outer.temporal.push_back({d, 2});
+  }
+  const Workload workload("deep", dims, {{"x", {{{0, 1}, {1, 1}}}, false}, {"y", {{{0, 1}}}, true}});
+  Level roomy = make_level("inner", 1, 1);
+  const Arch arch("a", {roomy, make_level("outer", 1, 1)}, make_macs(1, 1), {});
+  inner.keep = outer.keep = 0b11;
+  const auto caught = caught_from([&] { (void)evaluate(arch, workload, {{inner, outer}}, std::array{0, 0}); });
+  EXPECT_EQ(caught.kind, ErrorKind::mapping);
+  EXPECT_EQ(caught.message,
+            "mapping has 26 temporal loops of bound above 1; the compat model steps through 2^loops iterations and "
+            "takes at most 24");
+}
+
+// evaluate() is pure: many threads may share all its arguments.
+TEST(Cost, ThreadsMayShareTheArguments) {
+  const Arch arch = buffer_and_dram();
+  const Workload workload = matmul(4, 3, 2);
+  const Mapping mapping = two_tiles();
+  std::array<double, 4> energies{};
+  std::vector<std::thread> threads;
+  for (double& energy : energies) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 50; ++i) energy = evaluate(arch, workload, mapping, kUnpacked).energy_pj;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const double energy : energies) EXPECT_DOUBLE_EQ(energy, 604);
+}
+
+}  // namespace
+}  // namespace quantloom
