@@ -155,6 +155,10 @@ def test_a_long_front_is_thinned_and_says_so(front):
 
 
 def test_the_table_can_do_without_line_drawing(front):
+    assert rendered(front, ascii_only=True).isascii()
+
+
+def test_the_table_fits_a_stream_that_takes_ascii_only(front):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     make_console(stream).print(front_table(front.points, front.baselines))
     stream.seek(0)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import IO, Protocol
 
-from rich.box import ROUNDED
+from rich.box import ASCII, ROUNDED
 from rich.console import Console
 from rich.table import Table
 
@@ -64,18 +64,20 @@ def make_console(file: IO[str] | None = None) -> Console:
     return Console(file=stream, width=width, highlight=False)
 
 
-def front_table(points: Sequence[ReportedPoint], baselines: Sequence[ReportedPoint], *, limit: int = 20) -> Table:
+def front_table(
+    points: Sequence[ReportedPoint], baselines: Sequence[ReportedPoint], *, limit: int = 20, ascii_only: bool = False
+) -> Table:
     """Return a table of the front, cheapest first, and of the uniform baselines below it.
 
-    limit: of a longer front as many points are shown, evenly spread, both ends included; the caption says so. Lines are
-    drawn as the stream's encoding allows.
+    limit: of a longer front as many points are shown, evenly spread, both ends included; the caption says so. ascii_only:
+    draw lines with ASCII even where the stream could take more.
     """
     shown = _spread(points, limit)
     largest = max((*shown, *baselines), key=lambda p: p.energy_pj)
     energy_factor, energy_unit = CostAxis.of("energy_pj").scaled(largest.energy_pj)
     edp_factor, edp_unit = CostAxis.of("edp").scaled(max(p.edp_pj_cycles for p in (*shown, *baselines)))
     caption = None if len(shown) == len(points) else f"{len(shown)} of {len(points)} points; front.csv has all"
-    table = Table(box=ROUNDED, caption=caption, caption_justify="left")
+    table = Table(box=ASCII if ascii_only else ROUNDED, caption=caption, caption_justify="left")
     table.add_column("point", no_wrap=True)
     for header in (
         "accuracy\nval. %",

@@ -19,7 +19,7 @@ from typing import Final, Literal, cast, get_args
 from quantloom.errors import SearchError, WorkloadError
 from quantloom.workload.network import BitAssignment
 
-__all__ = ["JOURNAL", "MANIFEST", "RUN_FILES", "SCHEMA_VERSION", "Evaluation", "RunDirectory", "Split"]
+__all__ = ["JOURNAL", "MANIFEST", "RUN_FILES", "SCHEMA_VERSION", "Evaluation", "RunDirectory", "Split", "read_manifest"]
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
