@@ -69,8 +69,8 @@ def front_table(
 ) -> Table:
     """Return a table of the front, cheapest first, and of the uniform baselines below it.
 
-    limit: of a longer front as many points are shown, evenly spread, both ends included; the caption says so. ascii_only:
-    draw lines with ASCII even where the stream could take more.
+    limit: of a longer front as many points are shown, evenly spread, both ends included; the caption says so.
+    ascii_only: draw lines with ASCII even where the stream could take more.
     """
     shown = _spread(points, limit)
     largest = max((*shown, *baselines), key=lambda p: p.energy_pj)
