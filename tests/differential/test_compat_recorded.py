@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,12 @@ TOO_WIDE = [name for name, record in INVALID.items() if record["kind"] == "bitwi
 UNFIT = [name for name in INVALID if name not in TOO_WIDE]
 
 
-@lru_cache(maxsize=None)
+@cache
 def arch_named(name: str) -> Arch:
     return load_arch(GOLDEN / "tiny.yaml" if name == "tiny" else name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def workload_from(problem: str) -> Workload:
     return parse_workload(problem, "record")[0]
 
