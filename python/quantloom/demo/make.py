@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default="fashion_mnist", help="fashion_mnist or fashion_mnist:DIRECTORY")
     parser.add_argument("--output", type=Path, required=True, help="existing directory for the three files")
     parser.add_argument("--epochs", type=int, default=8, help="epochs in float (default 8)")
-    parser.add_argument("--random-bits-epochs", type=int, default=4, help="epochs with random bits (default 4)")
+    parser.add_argument("--random-bits-epochs", type=int, default=3, help="epochs with random bits (default 3)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args(argv)

@@ -137,7 +137,7 @@ class QuantizedNetwork(nn.Module):
         """Lay out convolution weights as the fast kernels read them; give images in torch.channels_last as well."""
         for weights in self.weights:
             if weights.ndim == 4:
-                weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+                weights.data = weights.data.to(memory_format=torch.channels_last)
 
     # ---- rewriting the graph -------------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ def _check_fit(traced: TracedModel, data: DataSplits) -> None:
 
 def _channels_last(images: Tensor) -> Tensor:
     """Images laid out as the fast convolution kernels read them; tensors of other ranks unchanged."""
-    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+    return images.to(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
 def _prepare(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

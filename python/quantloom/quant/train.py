@@ -130,7 +130,7 @@ def _train(
                 before_step(step)
             model.train()
             images, labels = data.batch(indices)
-            logits = model(_flip_some(images, generator).contiguous(memory_format=torch.channels_last))
+            logits = model(_flip_some(images, generator).to(memory_format=torch.channels_last))
             loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
             value = float(loss.detach())
             if not math.isfinite(value):
