@@ -45,7 +45,7 @@ void bind_level(py::module_& m) {
       .def_readonly("read_source", &AccessEnergy::read_source)
       .def_readonly("fill_source", &AccessEnergy::fill_source)
       .def_readonly("update_source", &AccessEnergy::update_source)
-      .def("__eq__", [](const AccessEnergy& a, const AccessEnergy& b) { return a == b; });
+      .def("__eq__", [](const AccessEnergy& a, const AccessEnergy& b) { return a == b; }, py::is_operator());
 
   py::class_<Level>(m, "Level", "One storage level. Capacities in words per instance, bandwidths in words per cycle and instance.")
       .def(py::init([](std::string name, Count word_bits, Count block_words, Count cluster_size, std::optional<Count> capacity_words,
@@ -79,7 +79,7 @@ void bind_level(py::module_& m) {
       .def_readonly("router_energy_pj", &Level::router_energy_pj)
       .def_readonly("leak_energy_pj", &Level::leak_energy_pj)
       .def_readonly("area_um2", &Level::area_um2)
-      .def("__eq__", [](const Level& a, const Level& b) { return a == b; })
+      .def("__eq__", [](const Level& a, const Level& b) { return a == b; }, py::is_operator())
       .def("__repr__", [](const Level& l) { return "Level('" + l.name + "')"; });
 
   py::class_<Arithmetic>(m, "Arithmetic", "The multiply-accumulate units below the innermost level; energy in pJ per operation.")
@@ -96,7 +96,7 @@ void bind_level(py::module_& m) {
       .def_readonly("energy_pj", &Arithmetic::energy_pj)
       .def_readonly("energy_source", &Arithmetic::energy_source)
       .def_readonly("area_um2", &Arithmetic::area_um2)
-      .def("__eq__", [](const Arithmetic& a, const Arithmetic& b) { return a == b; });
+      .def("__eq__", [](const Arithmetic& a, const Arithmetic& b) { return a == b; }, py::is_operator());
 }
 
 void bind_constraint(py::module_& m) {
@@ -131,7 +131,7 @@ void bind_constraint(py::module_& m) {
       .def_readonly("keep", &Constraint::keep)
       .def_readonly("bypass", &Constraint::bypass)
       .def_readonly("where", &Constraint::where)
-      .def("__eq__", [](const Constraint& a, const Constraint& b) { return a == b; });
+      .def("__eq__", [](const Constraint& a, const Constraint& b) { return a == b; }, py::is_operator());
 }
 
 }  // namespace
@@ -160,7 +160,7 @@ void bind_arch(py::module_& m) {
         if (level < 0 || level >= a.num_levels()) throw py::index_error("level " + std::to_string(level));
         return a.fanout_y(level);
       }, py::arg("level"))
-      .def("__eq__", [](const Arch& a, const Arch& b) { return a == b; })
+      .def("__eq__", [](const Arch& a, const Arch& b) { return a == b; }, py::is_operator())
       .def("__repr__", [](const Arch& a) { return "Arch('" + a.name() + "', " + std::to_string(a.num_levels()) + " levels)"; });
 }
 

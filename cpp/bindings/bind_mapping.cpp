@@ -59,7 +59,7 @@ void bind_mapping(py::module_& m) {
       .def_readonly("spatial_x", &NamedLevelMapping::spatial_x)
       .def_readonly("spatial_y", &NamedLevelMapping::spatial_y)
       .def_readonly("keep", &NamedLevelMapping::keep)
-      .def("__eq__", [](const NamedLevelMapping& a, const NamedLevelMapping& b) { return a == b; })
+      .def("__eq__", [](const NamedLevelMapping& a, const NamedLevelMapping& b) { return a == b; }, py::is_operator())
       .def(py::pickle([](const NamedLevelMapping& l) { return py::make_tuple(l.temporal, l.spatial_x, l.spatial_y, l.keep); },
                       [](const py::tuple& t) {
                         return NamedLevelMapping{t[0].cast<NamedLoops>(), t[1].cast<NamedLoops>(), t[2].cast<NamedLoops>(), t[3].cast<std::vector<std::string>>()};
@@ -73,7 +73,7 @@ void bind_mapping(py::module_& m) {
         check_mapping(arch, workload, resolved);
         return describe_mapping(arch, workload, resolved);
       }, py::arg("arch"), py::arg("workload"), "The loop nest as text, outermost loop first. Raises MappingError if it does not belong to the workload.")
-      .def("__eq__", [](const NamedMapping& a, const NamedMapping& b) { return a == b; })
+      .def("__eq__", [](const NamedMapping& a, const NamedMapping& b) { return a == b; }, py::is_operator())
       .def(py::pickle([](const NamedMapping& mapping) { return py::make_tuple(mapping.levels); },
                       [](const py::tuple& t) { return NamedMapping{t[0].cast<std::vector<NamedLevelMapping>>()}; }));
 }

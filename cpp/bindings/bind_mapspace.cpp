@@ -40,8 +40,8 @@ NamedCount name_count(const Mapspace& space, MapspaceCount count) {
   return out;
 }
 
-py::dict capacity_by_level(const NamedCount& count) {
-  py::dict out;
+Named<py::int_> capacity_by_level(const NamedCount& count) {
+  Named<py::int_> out;
   for (std::size_t l = 0; l < count.levels.size(); ++l) {
     const BigUnsigned& failures = count.count.invalid_capacity_by_level[l];
     if (!failures.is_zero()) out[py::str(count.levels[l])] = to_python(failures);
@@ -80,9 +80,9 @@ std::vector<NamedMapping> list_mappings(const Mapspace& space, std::size_t limit
                        }));
 }
 
-py::dict describe_sizes(const Mapspace& space) {
+Named<py::int_> describe_sizes(const Mapspace& space) {
   const MapspaceSizes sizes = space.sizes();
-  py::dict out;
+  Named<py::int_> out;
   out["factorization"] = to_python(sizes.factorization);
   out["permutation"] = to_python(sizes.permutation);
   out["split"] = to_python(sizes.split);
@@ -96,9 +96,9 @@ std::vector<std::string> name_dims(const Workload& workload, const std::vector<i
   return out;
 }
 
-py::list describe_blocks(const Mapspace& space) {
+py::typing::List<Named<py::object>> describe_blocks(const Mapspace& space) {
   const Workload& workload = space.workload();
-  py::list out;
+  py::typing::List<Named<py::object>> out;
   for (const Block& block : space.constraints().blocks) {
     py::dict limits;
     for (int d = 0; d < workload.num_dims(); ++d) {
@@ -107,7 +107,7 @@ py::list describe_blocks(const Mapspace& space) {
       const Count high = limit.fixed.value_or(limit.max);
       limits[py::str(workload.dims()[static_cast<std::size_t>(d)].name)] = py::make_tuple(low, high);
     }
-    py::dict described;
+    Named<py::object> described;
     described["level"] = space.arch().level(block.level).name;
     described["kind"] = block.spatial ? "spatial" : "temporal";
     described["fanout_x"] = block.fanout_x;
@@ -121,10 +121,10 @@ py::list describe_blocks(const Mapspace& space) {
   return out;
 }
 
-py::dict describe_keep(const Mapspace& space) {
-  py::dict out;
+Named<Named<py::str>> describe_keep(const Mapspace& space) {
+  Named<Named<py::str>> out;
   for (int l = 0; l < space.arch().num_levels(); ++l) {
-    py::dict tensors;
+    Named<py::str> tensors;
     for (int t = 0; t < space.workload().num_tensors(); ++t) {
       const Keep keep = space.constraints().keep[static_cast<std::size_t>(l)][static_cast<std::size_t>(t)];
       tensors[py::str(space.workload().tensors()[static_cast<std::size_t>(t)].name)] = keep == Keep::yes  ? "keep"
@@ -189,7 +189,7 @@ void bind_mapspace(py::module_& m) {
       .def_property_readonly(
           "factorizations",
           [](const Mapspace& s) {
-            py::dict out;
+            Named<py::int_> out;
             const std::vector<std::uint64_t> sizes = s.sizes().factorizations;
             for (std::size_t d = 0; d < sizes.size(); ++d) out[py::str(s.workload().dims()[d].name)] = sizes[d];
             return out;

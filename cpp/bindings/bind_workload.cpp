@@ -91,7 +91,7 @@ void bind_workload(py::module_& m) {
       .def_readonly("name", &NamedTensor::name)
       .def_readonly("ranks", &NamedTensor::ranks)
       .def_readonly("is_output", &NamedTensor::is_output)
-      .def("__eq__", [](const NamedTensor& a, const NamedTensor& b) { return a == b; })
+      .def("__eq__", [](const NamedTensor& a, const NamedTensor& b) { return a == b; }, py::is_operator())
       .def("__repr__", [](const NamedTensor& t) { return "TensorSpec('" + t.name + "', " + py::repr(py::cast(t.ranks)).cast<std::string>() + ")"; })
       .def(py::pickle([](const NamedTensor& t) { return py::make_tuple(t.name, t.ranks, t.is_output); },
                       [](const py::tuple& t) {
@@ -115,7 +115,7 @@ void bind_workload(py::module_& m) {
       .def(py::init(&make_workload), py::arg("name"), py::arg("dims"), py::arg("tensors"))
       .def_property_readonly("name", &Workload::name)
       .def_property_readonly("dims", [dims](const Workload& w) {
-        py::dict out;
+        Named<py::int_> out;
         for (const auto& [dim, bound] : dims(w)) out[py::str(dim)] = bound;
         return out;
       }, "Bounds by dim name, in order.")
@@ -127,7 +127,7 @@ void bind_workload(py::module_& m) {
            py::arg("tensor"), "True if the tensor is read through a sliding window.")
       .def("renamed", [dims, tensors](const Workload& w, const std::string& name) { return make_workload(name, dims(w), tensors(w)); },
            py::arg("name"), "The same workload under another name.")
-      .def("__eq__", [](const Workload& a, const Workload& b) { return a == b; })
+      .def("__eq__", [](const Workload& a, const Workload& b) { return a == b; }, py::is_operator())
       .def("__hash__", [](const Workload& w) { return py::hash(py::str(workload_repr(w))); })
       .def("__repr__", &workload_repr)
       .def(py::pickle([dims, tensors](const Workload& w) { return py::make_tuple(w.name(), dims(w), tensors(w)); },

@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <map>
 #include <span>
@@ -15,6 +16,10 @@
 namespace quantloom::bindings {
 
 namespace py = pybind11;
+
+// A dict with string keys whose stub says what its values are.
+template <class Value>
+using Named = py::typing::Dict<py::str, Value>;
 
 void bind_errors(py::module_& m);
 void bind_workload(py::module_& m);
