@@ -72,7 +72,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
     with torch.no_grad():
         broken.classifier.bias[0] = float("nan")
     save_checkpoint(path, broken)
-    with pytest.raises(QuantError, match="`classifier.bias` holds NaN"):
+    with pytest.raises(QuantError, match=r"`classifier\.bias` holds NaN"):
         load_checkpoint(path, net())
 
 

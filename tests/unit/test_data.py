@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from quantloom.errors import DataError
-from quantloom.quant.data import ImageDataset, first_images, load_data
+from quantloom.quant.data import ImageDataset, first_images, load_data, spread_images
 from quantloom.quant.idx import read_idx
 
 TRAIN, TEST = 24, 6
@@ -74,6 +74,8 @@ def test_any_dataset_can_be_read():
     images, labels = first_images(dataset, 3)
     assert images.shape == (3, 3, 4, 4)
     assert labels.tolist() == [0, 1, 2]
+    assert spread_images(dataset, 3)[1].tolist() == [0, 1, 3]
+    assert spread_images(dataset)[1].tolist() == spread_images(dataset, 9)[1].tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(DataError, match="empty"):
         first_images(TensorDataset(torch.zeros(0, 1), torch.zeros(0)))
     with pytest.raises(DataError, match=r"different shapes in one split: \(1, 4, 4\), \(1, 5, 5\)"):
@@ -173,7 +175,7 @@ def test_demo_splits_are_of_the_stated_size_and_disjoint():
 
 
 def test_damaged_demo_data_is_named(tmp_path):
-    with pytest.raises(DataError, match="fashion_mnist_subset.npz: cannot read the demo data"):
+    with pytest.raises(DataError, match=r"fashion_mnist_subset\.npz: cannot read the demo data"):
         load_data(f"demo:{tmp_path}")
     path = tmp_path / "fashion_mnist_subset.npz"
     path.write_bytes(b"no zip file")

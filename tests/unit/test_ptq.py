@@ -109,7 +109,7 @@ def test_search_never_touches_the_test_split(demo, traced):
     evaluator = PtqEvaluator(traced, splits, config=config, scheme=QuantScheme(bits=(8,)))
     evaluator.accuracy(BitAssignment.uniform(traced.network, 8))
     evaluator.float_accuracy()
-    assert test.seen <= {0}  # the first image's shape is checked before the search starts
+    assert test.seen <= {0}  # the shape of the first image is checked before the search starts
     evaluator.accuracy_test(BitAssignment.uniform(traced.network, 8))
     assert len(test.seen) == 32
 

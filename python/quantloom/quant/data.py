@@ -31,6 +31,7 @@ __all__ = [
     "first_images",
     "load_data",
     "load_fashion_mnist",
+    "spread_images",
 ]
 
 FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts it
@@ -108,14 +109,29 @@ def first_images(dataset: Dataset[tuple[Tensor, int]], limit: int | None = None)
 
     Raises DataError if the dataset is empty or its images differ in shape.
     """
-    if isinstance(dataset, ImageDataset):
-        return dataset.batch(slice(limit))
+    count = _length(dataset)
+    return _items(dataset, torch.arange(count if limit is None else min(limit, count)))
+
+
+def spread_images(dataset: Dataset[tuple[Tensor, int]], limit: int | None = None) -> tuple[Tensor, Tensor]:
+    """Like first_images(), but evenly spread over the dataset, so that one sorted by class is seen whole."""
+    count = _length(dataset)
+    limit = count if limit is None else min(limit, count)
+    return _items(dataset, torch.arange(limit) * count // limit)
+
+
+def _length(dataset: Dataset[tuple[Tensor, int]]) -> int:
     length = len(cast("Any", dataset))  # torch's Dataset does not declare __len__; a map-style one has it
-    count = length if limit is None else min(limit, length)
-    if count == 0:
+    if length == 0:
         message = "the data set is empty; expected at least one image"
         raise DataError(message)
-    items = [dataset[i] for i in range(count)]
+    return length
+
+
+def _items(dataset: Dataset[tuple[Tensor, int]], indices: Tensor) -> tuple[Tensor, Tensor]:
+    if isinstance(dataset, ImageDataset):
+        return dataset.batch(indices)
+    items = [dataset[i] for i in indices.tolist()]
     shapes = {tuple(image.shape) for image, _ in items}
     if len(shapes) > 1:
         message = f"images of different shapes in one split: {', '.join(map(str, sorted(shapes)))}"

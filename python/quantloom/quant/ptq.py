@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quantloom.errors import DataError
-from quantloom.quant.data import DataSplits, first_images
+from quantloom.quant.data import DataSplits, first_images, spread_images
 from quantloom.quant.network import QuantizedNetwork
 from quantloom.quant.scheme import QuantScheme
 from quantloom.workload.from_torch import TracedModel
@@ -22,8 +22,8 @@ class PtqConfig:
     """How much data the evaluator uses. Raises DataError for counts below 1.
 
     calibration_images: train images that choose the scales. statistics_images: train images, in one batch, that each
-    candidate's normalisation statistics are taken from. validation_images, test_images: None is all. batch: images
-    in one forward pass.
+    candidate's normalisation statistics are taken from. validation_images, test_images: None is all. Fewer than all are
+    spread evenly over the split. batch: images in one forward pass.
     """
 
     calibration_images: int = 512
@@ -62,15 +62,13 @@ class PtqEvaluator:
         self.config = PtqConfig() if config is None else config
         self.network = QuantizedNetwork(traced, scheme)
         _check_fit(traced, data)
-        most_images = max(self.config.calibration_images, self.config.statistics_images)
-        train_images, _ = first_images(data.train, most_images)
-        self._statistics_images = _channels_last(train_images[: self.config.statistics_images])
-        self._validation = _prepare(*first_images(data.validation, self.config.validation_images))
+        calibration_images, _ = _prepare(*spread_images(data.train, self.config.calibration_images))
+        self._statistics_images, _ = _prepare(*spread_images(data.train, self.config.statistics_images))
+        self._validation = _prepare(*spread_images(data.validation, self.config.validation_images))
         self._test = data.test  # made ready when asked for: a search never needs it
-        if train_images.ndim == 4:
-            self.network.use_channels_last()
+        self.network.use_channels_last()
         self._float_accuracy = accuracy_of(self.network, *self._validation, batch=self.config.batch)
-        self.network.calibrate(_channels_last(train_images[: self.config.calibration_images]))
+        self.network.calibrate(calibration_images)
 
     def float_accuracy(self) -> float:
         """Share of right answers of the float network on the validation split, 0..1."""
@@ -97,7 +95,7 @@ class PtqEvaluator:
         self.network.reestimate(self._statistics_images)
 
     def _test_tensors(self) -> tuple[Tensor, Tensor]:
-        return _prepare(*first_images(self._test, self.config.test_images))
+        return _prepare(*spread_images(self._test, self.config.test_images))
 
 
 def accuracy_of(network: torch.nn.Module, images: Tensor, labels: Tensor, *, batch: int) -> float:
@@ -123,10 +121,6 @@ def _check_fit(traced: TracedModel, data: DataSplits) -> None:
         raise DataError(message, hint="build the network with classes= the number of classes")
 
 
-def _channels_last(images: Tensor) -> Tensor:
-    """Images laid out as the fast convolution kernels read them; tensors of other ranks unchanged."""
-    return images.to(memory_format=torch.channels_last) if images.ndim == 4 else images
-
-
 def _prepare(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    return _channels_last(images), labels
+    """Images laid out as the fast convolution kernels read them (tensors of other ranks unchanged), and labels."""
+    return images.to(memory_format=torch.channels_last) if images.ndim == 4 else images, labels
