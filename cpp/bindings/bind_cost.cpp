@@ -7,21 +7,21 @@ namespace {
 
 // Tensor costs carry their tensor's name in Python.
 template <class T>
-py::dict by_tensor(const Workload& workload, const std::vector<T>& costs) {
-  py::dict out;
+Named<T> by_tensor(const Workload& workload, const std::vector<T>& costs) {
+  Named<T> out;
   for (std::size_t t = 0; t < costs.size(); ++t) out[py::str(workload.tensors()[t].name)] = py::cast(costs[t]);
   return out;
 }
 
 struct NamedLevelCost {
   LevelCost cost;
-  py::dict tensors;
-  py::dict network;
+  Named<TensorLevelCost> tensors;
+  Named<TensorNetworkCost> network;
 };
 
 struct NamedCost {
   Cost cost;
-  py::dict levels;
+  Named<NamedLevelCost> levels;
 };
 
 NamedCost name_cost(const Arch& arch, const Workload& workload, Cost cost) {
@@ -38,6 +38,9 @@ NamedCost name_cost(const Arch& arch, const Workload& workload, Cost cost) {
 void bind_parts(py::module_& m) {
   py::class_<TensorLevelCost>(m, "TensorLevelCost", "One tensor at one level: words per instance after packing, energy in pJ over all instances.")
       .def_readonly("kept", &TensorLevelCost::kept)
+      .def_readonly("holds_partial_sums", &TensorLevelCost::holds_partial_sums,
+                    "Default model: elements may lie here before their reduction is complete.")
+      .def_readonly("stored_bits", &TensorLevelCost::stored_bits, "Width the capacity is checked with; 0: one element a word.")
       .def_readonly("elements_per_word", &TensorLevelCost::elements_per_word)
       .def_readonly("tile_elements", &TensorLevelCost::tile_elements)
       .def_readonly("utilized_words", &TensorLevelCost::utilized_words)
@@ -46,6 +49,11 @@ void bind_parts(py::module_& m) {
       .def_readonly("fills", &TensorLevelCost::fills)
       .def_readonly("updates", &TensorLevelCost::updates)
       .def_readonly("temporal_reductions", &TensorLevelCost::temporal_reductions)
+      .def_readonly("read_elements", &TensorLevelCost::read_elements, "Per instance, before packing; so are the next three.")
+      .def_readonly("fill_elements", &TensorLevelCost::fill_elements)
+      .def_readonly("update_elements", &TensorLevelCost::update_elements)
+      .def_readonly("final_update_elements", &TensorLevelCost::final_update_elements,
+                    "Default model: of the updates, those that bring a complete sum.")
       .def_readonly("utilized_instances", &TensorLevelCost::utilized_instances)
       .def_readonly("utilized_clusters", &TensorLevelCost::utilized_clusters)
       .def_readonly("read_energy_pj", &TensorLevelCost::read_energy_pj)
@@ -100,24 +108,38 @@ void bind_cost(py::module_& m) {
       .def_readonly("have", &Fit::have)
       .def_readonly("message", &Fit::message)
       .def("__bool__", &Fit::fits);
-  m.def("check_fit", [](const Arch& arch, const Workload& workload, const NamedMapping& mapping, const std::map<std::string, int>& bits) {
-    return check_fit(arch, workload, resolve_names(workload, mapping), resolve_bits(workload, bits));
+  const auto names = cost_model_names();
+  py::tuple models(names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) models[i] = py::str(std::string(names[i]));
+  m.attr("COST_MODELS") = models;
+  m.def("check_fit", [](const Arch& arch, const Workload& workload, const NamedMapping& mapping, const std::map<std::string, int>& bits,
+                        const std::string& model, const std::string& packing, int psum_bits) {
+    const EvaluateOptions options{parse_cost_model(model), false, parse_packing_rule(packing), psum_bits};
+    return check_fit(arch, workload, resolve_names(workload, mapping), resolve_bits(workload, bits), options);
   }, py::arg("arch"), py::arg("workload"), py::arg("mapping"), py::kw_only(), py::arg("bits") = std::map<std::string, int>{},
-        "Whether the mapping's tiles and spatial loops fit. bits: width by tensor name; unnamed tensors take one word an element.");
+        py::arg("model") = "compat", py::arg("packing") = "word", py::arg("psum_bits") = 0,
+        "Whether the mapping's tiles and spatial loops fit. Options and errors as for evaluate().");
   m.def("evaluate", [](const Arch& arch, const Workload& workload, const NamedMapping& mapping, const std::map<std::string, int>& bits,
-                       const std::string& model, bool always_step) {
+                       const std::string& model, const std::string& packing, int psum_bits, bool always_step) {
     const Mapping resolved = resolve_names(workload, mapping);
     const std::vector<int> widths = resolve_bits(workload, bits);
-    const EvaluateOptions options{parse_cost_model(model), always_step};
+    const EvaluateOptions options{parse_cost_model(model), always_step, parse_packing_rule(packing), psum_bits};
     Cost cost = [&] {
       const py::gil_scoped_release release;
       return evaluate(arch, workload, resolved, widths, options);
     }();
     return name_cost(arch, workload, std::move(cost));
   }, py::arg("arch"), py::arg("workload"), py::arg("mapping"), py::kw_only(), py::arg("bits") = std::map<std::string, int>{},
-        py::arg("model") = "compat", py::arg("always_step") = false,
-        "Cost of a mapping with its breakdown.\n\nbits: width by tensor name; unnamed tensors take one word an element.\n"
-        "Raises MappingError if the mapping is malformed, InfeasibleError if it does not fit.");
+        py::arg("model") = "compat", py::arg("packing") = "word", py::arg("psum_bits") = 0, py::arg("always_step") = false,
+        "Cost of a mapping with its breakdown.\n\n"
+        "bits: width by tensor name; unnamed tensors take one word an element.\n"
+        "model: one of COST_MODELS.\n"
+        "packing: 'word' (whole elements), 'dense' (bit after bit) or 'none' (one element a word); default model only.\n"
+        "psum_bits: width of partial sums, default model only; 0: the inputs' bits added up + ceil(log2(reduction size)), at most\n"
+        "the word of the innermost level that keeps the outputs.\n"
+        "always_step: compat model only, for tests: count by stepping where a closed form is known, too.\n"
+        "Raises MappingError if the mapping is malformed, InfeasibleError if it does not fit, SpecError for options the model\n"
+        "does not have, WorkloadError for an output with a sliding window (default model).");
 }
 
 }  // namespace quantloom::bindings

@@ -76,11 +76,12 @@ void bind_mapper(py::module_& m) {
       });
   m.def("optimize", [](const Arch& arch, const Workload& workload, const std::vector<std::map<std::string, int>>& settings,
                        const std::string& objective, const std::string& model, const std::string& selection, int threads, Count budget,
-                       const py::object& progress) {
-    const MapperOptions options{parse_objective(objective), parse_cost_model(model), parse_selection(selection), threads, budget};
+                       const std::string& packing, int psum_bits, const py::object& progress) {
+    const MapperOptions options{parse_objective(objective), parse_cost_model(model), parse_selection(selection), threads, budget,
+                                parse_packing_rule(packing), psum_bits};
     return optimize_settings(arch, workload, settings, options, progress);
   }, py::arg("arch"), py::arg("workload"), py::arg("settings"), py::kw_only(), py::arg("objective") = "edp", py::arg("model") = "compat",
-        py::arg("selection") = "all", py::arg("threads") = 0, py::arg("budget") = 0, py::arg("progress") = py::none(),
+        py::arg("selection") = "all", py::arg("threads") = 0, py::arg("budget") = 0, py::arg("packing") = "word", py::arg("psum_bits") = 0, py::arg("progress") = py::none(),
         "Best mapping for each bit setting ({tensor name: bits}), all settings in one pass over the mapspace.\n\n"
         "progress(done, total) is called from the calling thread every 50 ms. Interruptible by Ctrl-C.\n"
         "Raises MappingError for bits that exceed a word, SpecError for unknown options or impossible constraints.");

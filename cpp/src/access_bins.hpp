@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "default_counts.hpp"
 #include "nest.hpp"
 
 namespace quantloom {
@@ -32,6 +33,7 @@ struct CompatScratch {
   std::vector<int> group_size;
   std::vector<int> live_size;       // group sizes without the children served by a neighbour
   std::vector<std::uint8_t> linked; // child is served by a neighbour
+  DefaultScratch exact;             // of the default model
 };
 
 // Accesses of level `level` for one tensor by the reference's two-iteration stepping (closed form where it is exact and

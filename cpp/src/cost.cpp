@@ -2,6 +2,7 @@
 #include "quantloom/cost.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -27,7 +28,11 @@ void check_stepped_loops(const Workload& workload, const Nest& nest, bool always
   }
 }
 
-Fit check_capacity(const Arch& arch, const Workload& workload, const Nest& nest, std::span<const int> bits) {
+Fit check_capacity(const Arch& arch, const Workload& workload, const Nest& nest, std::span<const int> bits, const EvaluateOptions& options) {
+  std::array<std::uint32_t, kMaxTensors> partial{};
+  if (options.model == CostModel::default_model) {
+    for (int t = 0; t < workload.num_tensors(); ++t) partial[static_cast<std::size_t>(t)] = partial_levels(workload, nest, t);
+  }
   for (int l = 0; l < arch.num_levels(); ++l) {
     const Level& level = arch.level(l);
     if (!level.capacity_words) continue;
@@ -35,7 +40,8 @@ Fit check_capacity(const Arch& arch, const Workload& workload, const Nest& nest,
     for (int t = 0; t < workload.num_tensors(); ++t) {
       if ((nest.keep[static_cast<std::size_t>(l)] >> t & 1U) == 0) continue;
       const Count tile = tile_elements(workload.tensors()[static_cast<std::size_t>(t)], nest.extent[static_cast<std::size_t>(l)]);
-      need = saturating_add(need, ceil_div(tile, elements_per_word(level.word_bits, bits[static_cast<std::size_t>(t)])));
+      need = saturating_add(need, tile_words(arch, nest, t, l, tile, partial[static_cast<std::size_t>(t)],
+                                             tensor_bits(workload, bits, t, options), options.packing));
     }
     if (need > *level.capacity_words) {
       return {Fit::Reason::capacity, l, need, *level.capacity_words,
@@ -72,10 +78,7 @@ bool is_exact(const Cost& cost) {
   if (cost.macs == kSaturated || cost.compute_cycles > kLargestExactCount) return false;
   for (const LevelCost& level : cost.levels) {
     for (const TensorLevelCost& tensor : level.tensors) {
-      if (tensor.utilized_words == kSaturated || tensor.reads > kLargestExactCount || tensor.fills > kLargestExactCount ||
-          tensor.updates > kLargestExactCount) {
-        return false;
-      }
+      if (!has_exact_counts(tensor)) return false;
     }
   }
   return true;
@@ -97,24 +100,20 @@ Cost infinite(const Arch& arch, const Workload& workload, Cost cost) {
   return cost;
 }
 
-void sum_up(const Arch& arch, const Nest& nest, Cost& cost) {
+void sum_up(const Arch& arch, const Nest& nest, CostModel model, Cost& cost) {
   const Arithmetic& units = arch.arithmetic();
-  cost.arithmetic_energy_pj = static_cast<double>(cost.macs) * units.energy_pj;
   cost.energy_pj = cost.arithmetic_energy_pj;
-  cost.compute_cycles = static_cast<double>(nest.temporal_steps);
   cost.cycles = cost.compute_cycles;
   cost.area_um2 = static_cast<double>(static_cast<float>(units.area_um2)) * static_cast<double>(units.instances);
   for (int l = 0; l < arch.num_levels(); ++l) {
     const Level& level = arch.level(l);
     LevelCost& here = cost.levels[static_cast<std::size_t>(l)];
-    double reads = 0;
-    double writes = 0;
+    LevelTraffic traffic;
     for (const TensorLevelCost& tensor : here.tensors) {
       here.energy_pj += tensor.energy_pj + tensor.address_energy_pj;
-      reads += tensor.reads / cost.compute_cycles;
-      writes += (tensor.fills + tensor.updates) / cost.compute_cycles;
+      traffic.add(tensor.reads, tensor.fills + tensor.updates, cost.compute_cycles);
     }
-    here.cycles = level_cycles(level, cost.compute_cycles, reads, writes, here.slowdown);
+    here.cycles = level_cycles(model, level, cost.compute_cycles, traffic, here.slowdown);
     for (const TensorNetworkCost& network : here.network) here.network_energy_pj += network.energy_pj;
     cost.cycles = std::max(cost.cycles, here.cycles);
     cost.area_um2 += static_cast<double>(static_cast<float>(level.area_um2)) * static_cast<double>(level.instances);
@@ -133,27 +132,43 @@ void sum_up(const Arch& arch, const Nest& nest, Cost& cost) {
 
 }  // namespace
 
-CostModel parse_cost_model(std::string_view text) {
-  if (text == "compat") return CostModel::compat;
-  throw Error(ErrorKind::spec, "unknown cost model '" + std::string(text) + "'", "the cost models are: compat");
+std::span<const std::string_view> cost_model_names() noexcept {
+  static constexpr std::array<std::string_view, 2> kNames{"default", "compat"};  // in the order of CostModel
+  return kNames;
 }
 
-Fit check_fit(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits) {
+CostModel parse_cost_model(std::string_view text) {
+  const auto names = cost_model_names();
+  const auto found = std::find(names.begin(), names.end(), text);
+  if (found != names.end()) return static_cast<CostModel>(found - names.begin());
+  throw Error(ErrorKind::spec, "unknown cost model '" + std::string(text) + "'", "the cost models are: default, compat");
+}
+
+PackingRule parse_packing_rule(std::string_view text) {
+  if (text == "word") return PackingRule::word;
+  if (text == "dense") return PackingRule::dense;
+  if (text == "none") return PackingRule::none;
+  throw Error(ErrorKind::spec, "unknown packing '" + std::string(text) + "'", "the packings are: word, dense, none");
+}
+
+Fit check_fit(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits,
+              const EvaluateOptions& options) {
+  check_model(workload, options);
   check_mapping(arch, workload, mapping);
   check_bits(arch, workload, bits);
   Nest nest;
   build_nest(mapping, nest);
-  const Fit fit = check_capacity(arch, workload, nest, bits);
+  const Fit fit = check_capacity(arch, workload, nest, bits, options);
   return fit.fits() ? check_fanout(arch, nest) : fit;
 }
 
 Cost evaluate(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits,
               const EvaluateOptions& options) {
-  const Fit fit = check_fit(arch, workload, mapping, bits);
+  const Fit fit = check_fit(arch, workload, mapping, bits, options);
   if (!fit.fits()) throw Error(ErrorKind::infeasible, "mapping does not fit: " + fit.message);
   Nest nest;
   build_nest(mapping, nest);
-  check_stepped_loops(workload, nest, options.always_step);
+  if (options.model == CostModel::compat) check_stepped_loops(workload, nest, options.always_step);
 
   Cost cost;
   cost.macs = workload.macs();
@@ -163,14 +178,19 @@ Cost evaluate(const Arch& arch, const Workload& workload, const Mapping& mapping
   TensorCounts counts;
   TensorPrice price;
   for (int t = 0; t < workload.num_tensors(); ++t) {
-    count_tensor(arch, workload, nest, t, options.always_step, scratch, counts);
-    price_tensor(arch, nest, counts, t, bits[static_cast<std::size_t>(t)], price);
+    count_tensor(arch, workload, nest, t, options, scratch, counts);
+    price_tensor(arch, nest, counts, t, tensor_bits(workload, bits, t, options), options.packing, price);
     for (int l = 0; l < arch.num_levels(); ++l) {
-      cost.levels[static_cast<std::size_t>(l)].tensors.push_back(price.storage[static_cast<std::size_t>(l)]);
+      TensorLevelCost& storage = cost.levels[static_cast<std::size_t>(l)].tensors.emplace_back(price.storage[static_cast<std::size_t>(l)]);
+      if (storage.kept && options.model == CostModel::default_model) {
+        storage.partition_elements = distinct_elements(workload, nest, t, l, scratch.exact);
+      }
       cost.levels[static_cast<std::size_t>(l)].network.push_back(price.network[static_cast<std::size_t>(l)]);
     }
   }
-  sum_up(arch, nest, cost);
+  cost.arithmetic_energy_pj = arithmetic_energy_pj(arch, workload, bits);
+  cost.compute_cycles = compute_cycles(arch, nest, bits);
+  sum_up(arch, nest, options.model, cost);
   return cost;
 }
 

@@ -102,13 +102,18 @@ void LeafPricer::try_mapping(const Position& position, const std::vector<int>& p
 
 bool LeafPricer::fits(const std::vector<int>& packing) {
   build_nest(problem_.parts.constraints, storage_.view, nest_);
+  std::array<std::uint32_t, kMaxTensors> partial{};
+  for (std::size_t t = 0; t < prices_.size() && settings_.options.model == CostModel::default_model; ++t) {
+    partial[t] = partial_levels(problem_.parts.workload, nest_, static_cast<int>(t));
+  }
   for (const int l : problem_.bounded_levels) {
     const auto at = static_cast<std::size_t>(l);
     Count need = 0;
     for (std::size_t t = 0; t < prices_.size(); ++t) {
       if ((nest_.keep[at] >> t & 1U) == 0) continue;
       const Count tile = tile_elements(problem_.parts.workload.tensors()[t], nest_.extent[at]);
-      need = saturating_add(need, ceil_div(tile, settings_.packings[t][static_cast<std::size_t>(packing[t])].elements_per_word[at]));
+      need = saturating_add(need, tile_words(problem_.parts.arch, nest_, static_cast<int>(t), l, tile, partial[t],
+                                             settings_.packings[t][static_cast<std::size_t>(packing[t])].bits, settings_.options.packing));
     }
     if (need > *problem_.parts.arch.level(l).capacity_words) return false;
   }
@@ -121,8 +126,9 @@ void LeafPricer::price(const std::vector<int>& packing, Incumbent& best) {
   build_nest(problem_.parts.constraints, storage_.view, nest_);
   double energy = arithmetic_energy_pj_;
   for (std::size_t t = 0; t < prices_.size(); ++t) {
-    count_tensor(arch, problem_.parts.workload, nest_, static_cast<int>(t), false, scratch_, counts_);
-    price_tensor(arch, nest_, counts_, static_cast<int>(t), settings_.packings[t][static_cast<std::size_t>(packing[t])].bits, prices_[t]);
+    count_tensor(arch, problem_.parts.workload, nest_, static_cast<int>(t), settings_.options, scratch_, counts_);
+    price_tensor(arch, nest_, counts_, static_cast<int>(t), settings_.packings[t][static_cast<std::size_t>(packing[t])].bits, settings_.options.packing,
+                 prices_[t]);
     energy += prices_[t].energy_pj;
   }
   const double cycles = count_cycles();
@@ -144,15 +150,13 @@ double LeafPricer::count_cycles() const {
   for (int l = 0; l < problem_.num_levels(); ++l) {
     const Level& level = problem_.parts.arch.level(l);
     if (!level.read_bandwidth && !level.write_bandwidth && !level.shared_bandwidth) continue;
-    double reads = 0;
-    double writes = 0;
+    LevelTraffic traffic;
     for (const TensorPrice& price : prices_) {
       const TensorLevelCost& storage = price.storage[static_cast<std::size_t>(l)];
-      reads += storage.reads / steps;
-      writes += (storage.fills + storage.updates) / steps;
+      traffic.add(storage.reads, storage.fills + storage.updates, steps);
     }
     double slowdown = 1;
-    cycles = std::max(cycles, level_cycles(level, steps, reads, writes, slowdown));
+    cycles = std::max(cycles, level_cycles(settings_.options.model, level, steps, traffic, slowdown));
   }
   return cycles;
 }

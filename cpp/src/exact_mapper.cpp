@@ -27,7 +27,7 @@ std::vector<std::size_t> coarsest_first(const SettingTable& table) {
 
 std::vector<Optimum> optimize_exactly(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
                                       const MapperOptions& options, std::stop_token stop, const Progress& progress) {
-  const SettingTable table = group_settings(arch, workload, settings);
+  const SettingTable table = group_settings(arch, workload, settings, options);
   const exact::Problem problem(arch, workload, options.selection);
   exact::Search search(problem, table, options);
   const std::string size = Mapspace(arch, workload, options.selection).size().to_string();

@@ -52,7 +52,7 @@ struct ChunkResult {
 // Price of one tensor at one packing, as far as totals need it.
 struct Share {
   double energy_pj = 0;
-  std::array<double, kMaxLevels> reads;   // words per cycle and instance
+  std::array<double, kMaxLevels> reads;   // words per instance
   std::array<double, kMaxLevels> writes;
 };
 
@@ -70,7 +70,7 @@ class Worker {
       words_[t].resize(settings.packings[t].size());
     }
     fits_.resize(settings.classes.size());
-    arithmetic_energy_pj_ = static_cast<double>(workload_.macs()) * arch_.arithmetic().energy_pj;
+    for (const auto& bits : settings.class_bits) arithmetic_energy_pj_.push_back(arithmetic_energy_pj(arch_, workload_, bits));
   }
 
   void run(std::uint64_t first, std::uint64_t count, Count budget, const std::stop_token& stop, ChunkResult& out) {
@@ -95,12 +95,14 @@ class Worker {
   // Sets fits_ for every class; false if the mapping fits for none.
   bool find_fitting(ChunkResult& out) {
     for (std::size_t t = 0; t < words_.size(); ++t) {
+      const bool exact = settings_.options.model == CostModel::default_model;
+      const std::uint32_t partial = exact ? partial_levels(workload_, nest_, static_cast<int>(t)) : 0;
       for (const int l : bounded_) {
         const auto at = static_cast<std::size_t>(l);
         const bool kept = (nest_.keep[at] >> t & 1U) != 0;
         const Count tile = kept ? tile_elements(workload_.tensors()[t], nest_.extent[at]) : 0;
         for (std::size_t p = 0; p < words_[t].size(); ++p) {
-          words_[t][p][at] = ceil_div(tile, settings_.packings[t][p].elements_per_word[at]);
+          words_[t][p][at] = tile_words(arch_, nest_, static_cast<int>(t), l, tile, partial, settings_.packings[t][p].bits, settings_.options.packing);
         }
       }
     }
@@ -148,10 +150,11 @@ class Worker {
 
   // Drops classes whose best cannot be beaten even if moving data cost nothing; false if no class is left.
   bool find_promising(ChunkResult& out) {
-    const double bound = kBoundMargin * objective_value(options_.objective, arithmetic_energy_pj_, static_cast<double>(nest_.temporal_steps));
     bool any = false;
     for (std::size_t c = 0; c < fits_.size(); ++c) {
-      if (fits_[c] != 0 && bound > out.best[c].objective) {
+      if (fits_[c] == 0) continue;
+      const double cycles = compute_cycles(arch_, nest_, settings_.class_bits[c]);
+      if (kBoundMargin * objective_value(options_.objective, arithmetic_energy_pj_[c], cycles) > out.best[c].objective) {
         fits_[c] = 0;
         ++out.pruned[c];
       }
@@ -161,16 +164,15 @@ class Worker {
   }
 
   void price_shares() {
-    const auto steps = static_cast<double>(nest_.temporal_steps);
     for (std::size_t t = 0; t < shares_.size(); ++t) {
-      count_tensor(arch_, workload_, nest_, static_cast<int>(t), false, scratch_, counts_);
+      count_tensor(arch_, workload_, nest_, static_cast<int>(t), settings_.options, scratch_, counts_);
       for (std::size_t p = 0; p < shares_[t].size(); ++p) {
-        price_tensor(arch_, nest_, counts_, static_cast<int>(t), settings_.packings[t][p].bits, price_);
+        price_tensor(arch_, nest_, counts_, static_cast<int>(t), settings_.packings[t][p].bits, settings_.options.packing, price_);
         Share& share = shares_[t][p];
         share.energy_pj = price_.energy_pj;
         for (std::size_t l = 0; l < static_cast<std::size_t>(arch_.num_levels()); ++l) {
-          share.reads[l] = price_.storage[l].reads / steps;
-          share.writes[l] = (price_.storage[l].fills + price_.storage[l].updates) / steps;
+          share.reads[l] = price_.storage[l].reads;
+          share.writes[l] = price_.storage[l].fills + price_.storage[l].updates;
         }
       }
     }
@@ -179,9 +181,9 @@ class Worker {
   void update_best(const MappingView& view, ChunkResult& out) {
     for (std::size_t c = 0; c < fits_.size(); ++c) {
       if (fits_[c] == 0) continue;
-      double energy = arithmetic_energy_pj_;
+      double energy = arithmetic_energy_pj_[c];
       for (std::size_t t = 0; t < shares_.size(); ++t) energy += shares_[t][static_cast<std::size_t>(settings_.classes[c][t])].energy_pj;
-      const double cycles = count_cycles(settings_.classes[c]);
+      const double cycles = count_cycles(c);
       for (int l = 0; l < arch_.num_levels(); ++l) {
         energy += arch_.level(l).leak_energy_pj * cycles * static_cast<double>(nest_.replication(l));
       }
@@ -190,21 +192,20 @@ class Worker {
     }
   }
 
-  [[nodiscard]] double count_cycles(const std::vector<int>& packing) const {
-    const auto steps = static_cast<double>(nest_.temporal_steps);
+  [[nodiscard]] double count_cycles(std::size_t c) const {
+    const std::vector<int>& packing = settings_.classes[c];
+    const double steps = compute_cycles(arch_, nest_, settings_.class_bits[c]);
     double cycles = steps;
     for (int l = 0; l < arch_.num_levels(); ++l) {
       const Level& level = arch_.level(l);
       if (!level.read_bandwidth && !level.write_bandwidth && !level.shared_bandwidth) continue;
-      double reads = 0;
-      double writes = 0;
+      LevelTraffic traffic;
       for (std::size_t t = 0; t < shares_.size(); ++t) {
         const Share& share = shares_[t][static_cast<std::size_t>(packing[t])];
-        reads += share.reads[static_cast<std::size_t>(l)];
-        writes += share.writes[static_cast<std::size_t>(l)];
+        traffic.add(share.reads[static_cast<std::size_t>(l)], share.writes[static_cast<std::size_t>(l)], steps);
       }
       double slowdown = 1;
-      cycles = std::max(cycles, level_cycles(level, steps, reads, writes, slowdown));
+      cycles = std::max(cycles, level_cycles(settings_.options.model, level, steps, traffic, slowdown));
     }
     return cycles;
   }
@@ -218,7 +219,7 @@ class Worker {
   std::vector<std::vector<std::array<Count, kMaxLevels>>> words_;         // [tensor][packing][level]
   std::vector<std::vector<Share>> shares_;                                // [tensor][packing]
   std::vector<char> fits_;                                                // [class]
-  double arithmetic_energy_pj_ = 0;
+  std::vector<double> arithmetic_energy_pj_;                              // [class]
   Nest nest_;
   CompatScratch scratch_;
   TensorCounts counts_;
@@ -278,7 +279,7 @@ double objective_value(Objective objective, double energy_pj, double cycles) noe
 
 std::vector<Optimum> optimize(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
                               const MapperOptions& options, std::stop_token stop, const Progress& progress) {
-  const SettingTable table = group_settings(arch, workload, settings);
+  const SettingTable table = group_settings(arch, workload, settings, options);
   const Mapspace space(arch, workload, options.selection);
   std::uint64_t total = 1;
   for (const std::uint64_t size : space.sizes().factorizations) {

@@ -7,32 +7,80 @@
 #include "tensor_price.hpp"
 
 namespace quantloom {
+namespace {
 
-SettingTable group_settings(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings) {
+int capped_psum(const Level& accumulator, const TensorBits& bits) {
+  const bool capped = bits.psum_capped && accumulator.word_bits > 1;
+  return capped ? static_cast<int>(std::min<Count>(bits.psum, accumulator.word_bits)) : bits.psum;
+}
+
+// All that a tensor's price can depend on: two widths with the same key cost the same in every mapping.
+std::vector<Count> packing_key(const Arch& arch, const TensorBits& bits, bool is_output, const EvaluateOptions& options) {
+  std::vector<Count> key;
+  const auto add = [&](Count word_bits, int width) {
+    const WordRate rate = word_rate(options.packing, word_bits, width);
+    key.push_back(rate.words);
+    key.push_back(rate.elements);
+  };
+  for (const Level& level : arch.levels()) {
+    add(level.word_bits, bits.own);
+    // Whether elements are packed at all matters beside their number: compat's network rounds packed accesses only.
+    if (options.model == CostModel::compat) key.push_back(is_packed(level.word_bits, bits.own) ? 1 : 0);
+  }
+  if (!is_output || options.model == CostModel::compat) return key;
+  for (const Level& accumulator : arch.levels()) {  // the mapping says which it is
+    for (const Level& level : arch.levels()) add(level.word_bits, capped_psum(accumulator, bits));
+  }
+  return key;
+}
+
+std::vector<Count> most_elements_per_word(const Arch& arch, const TensorBits& bits, bool is_output, const EvaluateOptions& options) {
+  std::vector<Count> most;
+  for (const Level& level : arch.levels()) {
+    const auto elements = [&](int width) {
+      const WordRate rate = word_rate(options.packing, level.word_bits, width);
+      return std::max<Count>(1, ceil_div(rate.elements, rate.words));
+    };
+    Count best = elements(bits.own);
+    if (is_output && options.model == CostModel::default_model) {
+      best = std::max(best, elements(bits.psum));
+      for (const Level& accumulator : arch.levels()) best = std::max(best, elements(capped_psum(accumulator, bits)));
+    }
+    most.push_back(best);
+  }
+  return most;
+}
+
+}  // namespace
+
+SettingTable group_settings(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
+                            const MapperOptions& options) {
   SettingTable table;
+  table.options = {options.model, false, options.packing, options.psum_bits};
+  check_model(workload, table.options);
   table.packings.resize(static_cast<std::size_t>(workload.num_tensors()));
-  // Whether elements are packed at all matters beside their number: the network rounds packed accesses only.
   std::vector<std::map<std::vector<Count>, int>> known(table.packings.size());
   std::map<std::vector<int>, int> classes;
   for (const auto& setting : settings) {
     check_bits(arch, workload, setting);
     std::vector<int> key;
     for (std::size_t t = 0; t < setting.size(); ++t) {
-      std::vector<Count> packing;
-      std::vector<Count> per_word;
-      for (const Level& level : arch.levels()) {
-        per_word.push_back(elements_per_word(level.word_bits, setting[t]));
-        packing.push_back(is_packed(level.word_bits, setting[t]) ? per_word.back() : 0);
-      }
+      const TensorBits bits = tensor_bits(workload, setting, static_cast<int>(t), table.options);
+      const auto packing = packing_key(arch, bits, workload.tensors()[t].is_output, table.options);
       const auto [it, is_new] = known[t].try_emplace(packing, static_cast<int>(table.packings[t].size()));
-      if (is_new) table.packings[t].push_back({setting[t], per_word});
+      if (is_new) {
+        table.packings[t].push_back({bits, most_elements_per_word(arch, bits, workload.tensors()[t].is_output, table.options)});
+      }
       if (table.packings[t].size() > kMaxPackings) {
         throw Error(ErrorKind::mapping, "bits: more than " + std::to_string(kMaxPackings) + " different packings of one tensor in one call");
       }
       key.push_back(it->second);
     }
     const auto [it, is_new] = classes.try_emplace(key, static_cast<int>(table.classes.size()));
-    if (is_new) table.classes.push_back(key);
+    if (is_new) {
+      table.classes.push_back(key);
+      table.class_bits.push_back(setting);
+    }
     table.class_of.push_back(it->second);
   }
   return table;

@@ -4,7 +4,9 @@
 
 #include <vector>
 
+#include "packing.hpp"
 #include "quantloom/arch.hpp"
+#include "quantloom/mapper.hpp"
 #include "quantloom/workload.hpp"
 
 namespace quantloom {
@@ -13,15 +15,18 @@ inline constexpr int kMaxPackings = 32;  // of one tensor
 
 struct SettingTable {
   struct Packing {
-    int bits = 0;                           // a width of this packing
-    std::vector<Count> elements_per_word;   // [level]
+    TensorBits bits;                        // widths of this packing
+    std::vector<Count> elements_per_word;   // [level]: at least as many as any access packs; for bounds
   };
+  EvaluateOptions options;                      // what mappings are priced with
   std::vector<std::vector<Packing>> packings;   // [tensor]
   std::vector<std::vector<int>> classes;        // [class][tensor]: index into packings; distinct
+  std::vector<std::vector<int>> class_bits;     // [class][tensor]: bits of one setting of the class, for the arithmetic
   std::vector<int> class_of;                    // [setting]
 };
 
-// Throws Error(mapping) if a setting has the wrong number of entries or bits that exceed a word.
-[[nodiscard]] SettingTable group_settings(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings);
+// Throws Error(mapping) if a setting has the wrong number of entries or bits that exceed a word; and as check_model().
+[[nodiscard]] SettingTable group_settings(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
+                                          const MapperOptions& options);
 
 }  // namespace quantloom

@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "quantloom/error.hpp"
 
 namespace quantloom {
 namespace {
+
+constexpr int kMaxPsumBits = 128;
 
 // Section 6.2: distinct data that ever passes through one instance.
 void count_partitions(const Workload& workload, const Nest& nest, int tensor, TensorCounts& counts) {
@@ -84,13 +87,17 @@ void fill_storage_counts(const Nest& nest, const Level& level, int l, bool kept,
   const double share = counts.parent_share[at];
   const bool is_outermost = l == counts.outermost_kept;
   if (counts.is_output) {
-    out.updates = pack(std::round(content), per_word);
-    out.reads = out.temporal_reductions = pack(std::round(content + peer - counts.partition[at]), per_word);
-    out.fills = pack(std::round(is_outermost ? share + peer : share + peer - counts.partition[at]), per_word);
+    out.update_elements = std::round(content);
+    out.read_elements = std::round(content + peer - counts.partition[at]);
+    out.fill_elements = std::round(is_outermost ? share + peer : share + peer - counts.partition[at]);
   } else {
-    out.reads = pack(std::round(content + peer), per_word);
-    out.fills = pack(std::trunc(share + peer), per_word);
+    out.read_elements = std::round(content + peer);
+    out.fill_elements = std::trunc(share + peer);
   }
+  out.reads = pack(out.read_elements, per_word);
+  out.fills = pack(out.fill_elements, per_word);
+  out.updates = pack(out.update_elements, per_word);
+  if (counts.is_output) out.temporal_reductions = out.reads;
 }
 
 // Section 8: storage energy over all instances.
@@ -136,11 +143,78 @@ TensorNetworkCost charge_network(const Nest& nest, const Level& level, int l, bo
   return out;
 }
 
+// Words per element of the output: once its reduction is complete, and before. Inputs: the same twice.
+struct Widths {
+  WordRate own;
+  WordRate psum;
+};
+
+// Every rank is one dim with coefficient 1, every dim stands once: tiles have no holes and never overlap in part.
+bool has_plain_ranks(const Workload& workload, const TensorSpec& tensor) {
+  std::uint32_t seen = 0;
+  for (const auto& rank : tensor.ranks) {
+    int moving = 0;
+    for (const Term& term : rank) {
+      if (workload.bound(term.dim) == 1) continue;
+      const std::uint32_t bit = 1U << term.dim;
+      if (term.coefficient != 1 || ++moving > 1 || (seen & bit) != 0) return false;
+      seen |= bit;
+    }
+  }
+  return true;
+}
+
+// Words of so many sums, `complete` of which are final.
+Count pack_sums(Count sums, Count complete, const Widths& widths) {
+  if (sums == kSaturated) return kSaturated;
+  return packed_words(sums - complete, widths.psum, complete, widths.own);
+}
+
+// Section 6 and 7, default model: packed counts of one tensor at one level.
+void fill_default_counts(const Nest& nest, const Level& level, int l, bool kept, const Widths& widths, const DefaultLevelCounts& counts,
+                         bool is_output, TensorLevelCost& out) {
+  out.kept = kept;
+  out.utilized_instances = nest.replication(l);
+  out.utilized_clusters = std::min(out.utilized_instances, level.instances / level.cluster_size);
+  if (!kept) return;
+  out.tile_elements = counts.tile;
+  out.utilized_words = packed_words(counts.tile, out.holds_partial_sums ? widths.psum : widths.own);
+  out.partition_elements = counts.distinct;
+  out.read_elements = static_cast<double>(counts.reads);
+  out.fill_elements = static_cast<double>(counts.fills);
+  out.update_elements = static_cast<double>(counts.updates);
+  out.final_update_elements = static_cast<double>(counts.final_updates);
+  // Whatever is read or filled of an output is a partial sum.
+  const WordRate rate = is_output ? widths.psum : widths.own;
+  out.reads = static_cast<double>(packed_words(counts.reads, rate));
+  out.fills = static_cast<double>(packed_words(counts.fills, rate));
+  if (!is_output) return;
+  out.updates = static_cast<double>(pack_sums(counts.updates, counts.final_updates, widths));
+  out.temporal_reductions = out.reads;
+}
+
+// Section 8, default model: the network between this level and its children.
+TensorNetworkCost charge_default_network(const Nest& nest, const Level& level, int l, const Widths& widths,
+                                         const DefaultLevelCounts& counts, bool is_output) {
+  TensorNetworkCost out;
+  out.fanout = nest.mapped_fanout(l);
+  out.multicast_factor = counts.multicast;
+  const Count down = packed_words(counts.down, is_output ? widths.psum : widths.own);
+  const Count up = pack_sums(counts.up, counts.final_up, widths);
+  out.ingresses = static_cast<double>(saturating_add(down, up));
+  out.spatial_reductions = static_cast<double>(counts.reductions);
+  out.num_hops = counts.hops;
+  const double wire = out.ingresses * counts.hops;
+  out.energy_pj = (wire * level.hop_energy_pj + (out.ingresses + wire) * level.router_energy_pj) * static_cast<double>(nest.replication(l));
+  return out;
+}
+
 }  // namespace
 
-bool is_packed(Count word_bits, int bits) noexcept { return bits > 0 && word_bits > 1 && bits != word_bits; }
-
-Count elements_per_word(Count word_bits, int bits) noexcept { return is_packed(word_bits, bits) ? word_bits / bits : 1; }
+bool has_exact_counts(const TensorLevelCost& cost) noexcept {
+  return cost.utilized_words != kSaturated && cost.reads <= kLargestExactCount && cost.fills <= kLargestExactCount &&
+         cost.updates <= kLargestExactCount;
+}
 
 void check_bits(const Arch& arch, const Workload& workload, std::span<const int> bits) {
   if (static_cast<int>(bits.size()) != workload.num_tensors()) {
@@ -162,44 +236,105 @@ void check_bits(const Arch& arch, const Workload& workload, std::span<const int>
 }
 
 // Section 9.
-double level_cycles(const Level& level, double steps, double reads, double writes, double& slowdown) noexcept {
+double level_cycles(CostModel model, const Level& level, double steps, const LevelTraffic& traffic, double& slowdown) noexcept {
   slowdown = 1;
-  if (level.read_bandwidth && *level.read_bandwidth < reads) slowdown = std::min(slowdown, *level.read_bandwidth / reads);
-  if (level.write_bandwidth && *level.write_bandwidth < writes) slowdown = std::min(slowdown, *level.write_bandwidth / writes);
-  if (level.shared_bandwidth && *level.shared_bandwidth < reads + writes) {
-    slowdown = std::min(slowdown, *level.shared_bandwidth / (reads + writes));
-  }
-  return std::ceil(steps / slowdown);
+  const auto limit = [&](const std::optional<double>& bandwidth, double per_step, double words) {
+    if (!bandwidth) return steps;
+    if (model == CostModel::compat) {
+      if (*bandwidth < per_step) slowdown = std::min(slowdown, *bandwidth / per_step);
+      return steps;
+    }
+    const double needed = words / *bandwidth;
+    if (needed > steps) slowdown = std::min(slowdown, steps / needed);
+    return std::max(steps, std::ceil(needed));
+  };
+  const double reads = limit(level.read_bandwidth, traffic.reads_per_step, traffic.reads);
+  const double writes = limit(level.write_bandwidth, traffic.writes_per_step, traffic.writes);
+  const double both = limit(level.shared_bandwidth, traffic.reads_per_step + traffic.writes_per_step, traffic.reads + traffic.writes);
+  return model == CostModel::compat ? std::ceil(steps / slowdown) : std::max({reads, writes, both});
 }
 
-void count_tensor(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, bool always_step,
+void check_model(const Workload& workload, const EvaluateOptions& options) {
+  if (options.psum_bits < 0 || options.psum_bits > kMaxPsumBits) {
+    throw Error(ErrorKind::spec, "psum_bits: " + std::to_string(options.psum_bits) + ", expected 1 to " + std::to_string(kMaxPsumBits) +
+                                     ", or 0 to derive it from the inputs' bits");
+  }
+  if (options.model == CostModel::compat) {
+    const char* hint = "use the cost model 'default'";
+    if (options.packing != PackingRule::word) throw Error(ErrorKind::spec, "the compat model packs by word only", hint);
+    if (options.psum_bits != 0) throw Error(ErrorKind::spec, "the compat model stores partial sums as outputs, psum_bits has no meaning", hint);
+    return;
+  }
+  for (const TensorSpec& tensor : workload.tensors()) {
+    if (!tensor.is_output || has_plain_ranks(workload, tensor)) continue;
+    throw Error(ErrorKind::workload,
+                "workload '" + workload.name() + "': the output '" + tensor.name +
+                    "' has a rank that is a sum or a multiple of dims, or a dim in two ranks; the default model counts partial sums of plain "
+                    "outputs only",
+                "write the layer with its window or stride on an input, or use the cost model 'compat'");
+  }
+}
+
+double arithmetic_energy_pj(const Arch& arch, const Workload& workload, std::span<const int>) noexcept {
+  return static_cast<double>(workload.macs()) * arch.arithmetic().energy_pj;
+}
+
+double compute_cycles(const Arch&, const Nest& nest, std::span<const int>) noexcept { return static_cast<double>(nest.temporal_steps); }
+
+Count tile_words(const Arch& arch, const Nest& nest, int tensor, int level, Count tile, std::uint32_t partial, const TensorBits& bits,
+                 PackingRule packing) noexcept {
+  const int width = (partial >> level & 1U) != 0 ? psum_width(arch, nest, tensor, bits) : bits.own;
+  return packed_words(tile, word_rate(packing, arch.level(level).word_bits, width));
+}
+
+void count_tensor(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, const EvaluateOptions& options,
                   CompatScratch& scratch, TensorCounts& out) {
   const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
+  out.model = options.model;
   out.is_output = spec.is_output;
   out.outermost_kept = -1;
   for (int l = 0; l < arch.num_levels(); ++l) {
+    if ((nest.keep[static_cast<std::size_t>(l)] >> tensor & 1U) != 0) out.outermost_kept = l;
+  }
+  if (options.model == CostModel::default_model) {
+    count_default(arch, workload, nest, tensor, scratch.exact, out.exact);
+    return;
+  }
+  for (int l = 0; l < arch.num_levels(); ++l) {
     const auto at = static_cast<std::size_t>(l);
     out.tile[at] = tile_elements(spec, nest.extent[at]);
-    count_compat_accesses(workload, nest, tensor, l, arch.fanout_x(l), arch.fanout_y(l), always_step, scratch, out.accesses[at]);
-    if ((nest.keep[at] >> tensor & 1U) != 0) out.outermost_kept = l;
+    count_compat_accesses(workload, nest, tensor, l, arch.fanout_x(l), arch.fanout_y(l), options.always_step, scratch, out.accesses[at]);
   }
   count_partitions(workload, nest, tensor, out);
   resolve_bypass(nest, tensor, out);
 }
 
-void price_tensor(const Arch& arch, const Nest& nest, const TensorCounts& counts, int tensor, int bits, TensorPrice& out) noexcept {
+void price_tensor(const Arch& arch, const Nest& nest, const TensorCounts& counts, int tensor, const TensorBits& bits,
+                  PackingRule packing, TensorPrice& out) noexcept {
   out.energy_pj = 0;
+  const int psum = counts.model == CostModel::default_model && counts.is_output ? psum_width(arch, nest, tensor, bits) : bits.own;
   for (int l = 0; l < arch.num_levels(); ++l) {
     const auto at = static_cast<std::size_t>(l);
     const Level& level = arch.level(l);
     const bool kept = (nest.keep[at] >> tensor & 1U) != 0;
-    const Count per_word = elements_per_word(level.word_bits, bits);
     TensorLevelCost& storage = out.storage[at];
     storage = {};
-    fill_storage_counts(nest, level, l, kept, per_word, counts, storage);
+    if (counts.model == CostModel::default_model) {
+      const Widths widths{word_rate(packing, level.word_bits, bits.own), word_rate(packing, level.word_bits, psum)};
+      storage.holds_partial_sums = (counts.exact.partial >> l & 1U) != 0;
+      storage.stored_bits = storage.holds_partial_sums ? psum : bits.own;
+      storage.elements_per_word = packing == PackingRule::none ? 1 : elements_per_word(level.word_bits, storage.stored_bits);
+      fill_default_counts(nest, level, l, kept, widths, counts.exact.levels[at], counts.is_output, storage);
+      out.network[at] = charge_default_network(nest, level, l, widths, counts.exact.levels[at], counts.is_output);
+    } else {
+      const Count per_word = elements_per_word(level.word_bits, bits.own);
+      storage.stored_bits = bits.own;
+      fill_storage_counts(nest, level, l, kept, per_word, counts, storage);
+      out.network[at] = charge_network(nest, level, l, is_packed(level.word_bits, bits.own), per_word, counts);
+    }
     charge_storage(nest, level, l, counts.is_output, storage);
-    out.network[at] = charge_network(nest, level, l, is_packed(level.word_bits, bits), per_word, counts);
     out.energy_pj += storage.energy_pj + storage.address_energy_pj + out.network[at].energy_pj;
+    if (!has_exact_counts(storage)) out.energy_pj = std::numeric_limits<double>::infinity();
   }
 }
 

@@ -1,18 +1,22 @@
-// Counting and pricing one tensor of a mapping. Counts do not depend on bits, prices depend on the tensor's own bits only:
-// a sweep over bit-widths counts a mapping once and adds up prices. Internal to the core; nothing here allocates once the
+// Counting and pricing one tensor of a mapping. Counts do not depend on bits; the price of a tensor depends on its TensorBits
+// only: a sweep over bit-widths counts a mapping once and adds up prices. Internal to the core; nothing here allocates once the
 // scratch has grown.
 #pragma once
 
 #include "access_bins.hpp"
+#include "default_counts.hpp"
 #include "nest.hpp"
+#include "packing.hpp"
 #include "quantloom/cost.hpp"
 
 namespace quantloom {
 
 // Elements per instance that a tensor moves at each level, innermost first; bypass resolved.
 struct TensorCounts {
+  CostModel model = CostModel::compat;
   bool is_output = false;
   int outermost_kept = -1;  // -1: kept nowhere
+  DefaultCounts exact;      // default model; compat has the rest
   std::array<LevelAccesses, kMaxLevels> accesses;
   std::array<Count, kMaxLevels> tile;
   std::array<double, kMaxLevels> content;
@@ -27,20 +31,45 @@ struct TensorPrice {
   std::array<TensorNetworkCost, kMaxLevels> network;
 };
 
-// Elements are packed where a width is given that differs from the word; one-bit words turn it off.
-[[nodiscard]] bool is_packed(Count word_bits, int bits) noexcept;
-[[nodiscard]] Count elements_per_word(Count word_bits, int bits) noexcept;
-
 // Throws Error(mapping) unless there is one width for each tensor and each fits the words of every level.
 void check_bits(const Arch& arch, const Workload& workload, std::span<const int> bits);
 
-// Cycles a level needs for `steps` compute cycles at these words per cycle and instance (summed over tensors, in their
-// order); `slowdown` is the speed that the bandwidths leave, <= 1.
-[[nodiscard]] double level_cycles(const Level& level, double steps, double reads, double writes, double& slowdown) noexcept;
+// Throws Error(spec) for options that the model does not have, Error(workload) for tensors that it cannot count.
+void check_model(const Workload& workload, const EvaluateOptions& options);
 
-void count_tensor(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, bool always_step,
+// Energy of all multiply-accumulates, and the compute cycles of one pass, at these bits per tensor. Both are constant for
+// now; a unit whose energy or rate depends on bits changes only these two.
+[[nodiscard]] double arithmetic_energy_pj(const Arch& arch, const Workload& workload, std::span<const int> bits) noexcept;
+[[nodiscard]] double compute_cycles(const Arch& arch, const Nest& nest, std::span<const int> bits) noexcept;
+
+// Words that the tile of a kept tensor takes in one instance of a level. `partial`: partial_levels() of the mapping.
+[[nodiscard]] Count tile_words(const Arch& arch, const Nest& nest, int tensor, int level, Count tile, std::uint32_t partial,
+                               const TensorBits& bits, PackingRule packing) noexcept;
+
+// False if a count is beyond what doubles hold exactly: the cost is infinite then.
+[[nodiscard]] bool has_exact_counts(const TensorLevelCost& cost) noexcept;
+
+// Words that all tensors together move at one level, per instance; compat adds up rates, the default model words.
+struct LevelTraffic {
+  double reads = 0;
+  double writes = 0;
+  double reads_per_step = 0;
+  double writes_per_step = 0;
+  void add(double tensor_reads, double tensor_writes, double steps) noexcept {
+    reads += tensor_reads;
+    writes += tensor_writes;
+    reads_per_step += tensor_reads / steps;
+    writes_per_step += tensor_writes / steps;
+  }
+};
+
+// Cycles a level needs for `steps` compute cycles; `slowdown` is the speed that the bandwidths leave, <= 1.
+[[nodiscard]] double level_cycles(CostModel model, const Level& level, double steps, const LevelTraffic& traffic, double& slowdown) noexcept;
+
+void count_tensor(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, const EvaluateOptions& options,
                   CompatScratch& scratch, TensorCounts& out);
 
-void price_tensor(const Arch& arch, const Nest& nest, const TensorCounts& counts, int tensor, int bits, TensorPrice& out) noexcept;
+void price_tensor(const Arch& arch, const Nest& nest, const TensorCounts& counts, int tensor, const TensorBits& bits,
+                  PackingRule packing, TensorPrice& out) noexcept;
 
 }  // namespace quantloom

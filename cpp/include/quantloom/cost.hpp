@@ -16,7 +16,9 @@ namespace quantloom {
 
 struct TensorLevelCost {
   bool kept = false;
-  Count elements_per_word = 1;
+  bool holds_partial_sums = false;  // default model: elements may lie here before their reduction is complete
+  int stored_bits = 0;              // width that the capacity is checked with; 0: one element a word
+  Count elements_per_word = 1;      // whole elements of that width in one word
   Count tile_elements = 0;        // elements resident in one instance; 0 if bypassed
   Count utilized_words = 0;       // words those elements need
   Count partition_elements = 0;   // distinct elements that ever pass through one instance
@@ -24,6 +26,10 @@ struct TensorLevelCost {
   double fills = 0;
   double updates = 0;
   double temporal_reductions = 0;
+  double read_elements = 0;       // the same before packing
+  double fill_elements = 0;
+  double update_elements = 0;
+  double final_update_elements = 0;  // default model: of the updates, those that bring a complete sum
   Count utilized_instances = 0;
   Count utilized_clusters = 0;
   double read_energy_pj = 0;
@@ -36,7 +42,7 @@ struct TensorLevelCost {
 // The network between a level and the next inner one (or the arithmetic units).
 struct TensorNetworkCost {
   Count fanout = 1;
-  Count multicast_factor = 0;     // largest group served by one access
+  Count multicast_factor = 0;     // largest group served by one access; default model: the mean, rounded up
   double ingresses = 0;           // accesses entering the network, words
   double link_transfers = 0;      // words handed from neighbour to neighbour
   double spatial_reductions = 0;
@@ -78,22 +84,37 @@ struct Fit {
   [[nodiscard]] bool fits() const noexcept { return reason == Reason::fits; }
 };
 
-enum class CostModel { compat };
+// default_model: exact counts of buffers that hold their current tile, partial sums with a width of their own.
+// compat: the reference tool, coincidences and all. docs/model.md has both.
+enum class CostModel { default_model, compat };
 
-// "compat"; anything else is an Error(spec).
+// What evaluate() takes, "default" first.
+[[nodiscard]] std::span<const std::string_view> cost_model_names() noexcept;
+// One of cost_model_names(); anything else is an Error(spec).
 [[nodiscard]] CostModel parse_cost_model(std::string_view text);
+
+// How elements lie in words. word: as many whole elements as fit; dense: bit after bit, across words; none: one a word.
+// An element wider than a word takes as many words as it needs.
+enum class PackingRule { word, dense, none };
+
+// "word", "dense" or "none"; anything else is an Error(spec).
+[[nodiscard]] PackingRule parse_packing_rule(std::string_view text);
 
 struct EvaluateOptions {
   CostModel model = CostModel::compat;
-  // Counts every tensor by stepping through the nest, also those a closed form is known for. For tests.
+  // compat: counts every tensor by stepping through the nest, also those a closed form is known for. For tests.
   bool always_step = false;
+  // The default model only; compat packs by word and knows no partial sums.
+  PackingRule packing = PackingRule::word;
+  int psum_bits = 0;  // width of partial sums; 0: inputs' bits + ceil(log2(reduction)), at most the accumulator's word
 };
 
 // bits: one entry per tensor; 0 = unspecified (one element a word). Throws Error(mapping) if malformed, or if bits exceed
-// a word.
-[[nodiscard]] Fit check_fit(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits);
+// a word; Error(spec) for options that the model does not have; Error(workload) for what the default model cannot count.
+[[nodiscard]] Fit check_fit(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits,
+                            const EvaluateOptions& options = {});
 
-// The checked door: throws Error(mapping) for malformed input, Error(infeasible) if the mapping does not fit.
+// The checked door: throws as check_fit does, and Error(infeasible) if the mapping does not fit.
 [[nodiscard]] Cost evaluate(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits,
                             const EvaluateOptions& options = {});
 

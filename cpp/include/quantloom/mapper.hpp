@@ -30,6 +30,8 @@ struct MapperOptions {
   Selection selection = Selection::all;
   int threads = 0;       // 0: all the machine has
   Count budget = 0;      // mappings to price at most (spread evenly over the space); 0: no limit
+  PackingRule packing = PackingRule::word;  // the last two: as in EvaluateOptions
+  int psum_bits = 0;
 };
 
 // What stands behind "optimal": the space, how much of it was looked at, and a bound that holds in any case.

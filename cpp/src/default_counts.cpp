@@ -1,0 +1,305 @@
+// Sections named in comments are those of docs/model.md.
+#include "default_counts.hpp"
+
+#include <algorithm>
+#include <span>
+
+#include "default_hops.hpp"
+
+namespace quantloom {
+namespace {
+
+using Point = std::array<Count, kMaxRanks>;
+
+bool keeps(const Nest& nest, int level, int tensor) { return (nest.keep[static_cast<std::size_t>(level)] >> tensor & 1U) != 0; }
+
+// Loops outside of `child` are loops[0] .. loops[outside_end - 1]; child -1 stands for the arithmetic units.
+int outside_end(const Nest& nest, int child) { return child < 0 ? nest.num_loops : nest.begin[static_cast<std::size_t>(child)]; }
+
+Count minus(Count a, Count b) { return a == kSaturated ? kSaturated : a - b; }
+
+// Section 5.2, no window: tiles are equal or disjoint, so a tile is new at each iteration of the temporal loops from the
+// innermost relevant one outwards.
+Count tile_visits(const Workload& workload, const Nest& nest, int tensor, int child) {
+  Count visits = 1;
+  bool relevant = false;
+  for (int i = outside_end(nest, child) - 1; i >= 0; --i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    if (loop.kind != LoopKind::temporal) continue;
+    relevant = relevant || workload.is_relevant(tensor, loop.dim);
+    if (relevant) visits = saturating_mul(visits, loop.bound);
+  }
+  return visits;
+}
+
+Count temporal_steps_outside(const Nest& nest, int child) {
+  Count steps = 1;
+  for (int i = 0; i < outside_end(nest, child); ++i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    if (loop.kind == LoopKind::temporal) steps = saturating_mul(steps, loop.bound);
+  }
+  return steps;
+}
+
+Count coefficient(const std::vector<Term>& rank, int dim) {
+  Count sum = 0;
+  for (const Term& term : rank) {
+    if (term.dim == dim) sum += term.coefficient;
+  }
+  return sum;
+}
+
+struct Steps {
+  std::array<std::pair<Count, Count>, Nest::kMaxLoops> of;  // step, bound
+  int count = 0;
+  void add(Count step, Count bound) {
+    if (bound > 1) of[static_cast<std::size_t>(count++)] = {step, bound};
+  }
+};
+
+// Different values of sum i_k * step_k with 0 <= i_k < bound_k.
+Count distinct_sums(Steps& steps, DefaultScratch& scratch) {
+  std::sort(steps.of.begin(), steps.of.begin() + steps.count);
+  Count first = 1;  // the values 0, grain, 2 * grain ... (n - 1) * grain
+  Count n = 1;
+  int k = 0;
+  for (; k < steps.count; ++k) {
+    const auto [step, bound] = steps.of[static_cast<std::size_t>(k)];
+    if (k == 0) first = step;
+    if (step % first != 0 || step / first > n) break;
+    n += (bound - 1) * (step / first);
+  }
+  // From here on every step may jump over all values before it: then each iteration adds as many values again.
+  Count reach = (n - 1) * first;
+  Count product = n;
+  const int regular = k;
+  for (; k < steps.count; ++k) {
+    const auto [step, bound] = steps.of[static_cast<std::size_t>(k)];
+    if (step <= reach) break;
+    product = saturating_mul(product, bound);
+    reach += (bound - 1) * step;
+  }
+  if (k == steps.count) return product;
+  std::vector<Count>& sums = scratch.sums;
+  sums.clear();
+  for (Count i = 0; i < n; ++i) sums.push_back(i * first);
+  for (k = regular; k < steps.count; ++k) {
+    const auto [step, bound] = steps.of[static_cast<std::size_t>(k)];
+    const std::size_t before = sums.size();
+    for (Count i = 1; i < bound; ++i) {
+      for (std::size_t s = 0; s < before; ++s) sums.push_back(sums[s] + i * step);
+    }
+    std::sort(sums.begin(), sums.end());
+    sums.erase(std::unique(sums.begin(), sums.end()), sums.end());
+  }
+  return static_cast<Count>(sums.size());
+}
+
+// A dim that moves two ranks at once ties their coordinates together.
+bool ranks_share_dims(const Workload& workload, const TensorSpec& tensor) {
+  std::uint32_t seen = 0;
+  for (const auto& rank : tensor.ranks) {
+    std::uint32_t mine = 0;
+    for (const Term& term : rank) {
+      if (workload.bound(term.dim) > 1) mine |= 1U << term.dim;
+    }
+    if ((seen & mine) != 0) return true;
+    seen |= mine;
+  }
+  return false;
+}
+
+// Different offsets of children, by listing them all.
+Count distinct_points(const TensorSpec& tensor, const Nest& nest, int begin, int end, DefaultScratch& scratch) {
+  const std::size_t ranks = tensor.ranks.size();
+  std::vector<Count>& points = scratch.points;
+  points.assign(ranks, 0);
+  for (int i = begin; i < end; ++i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    if (loop.kind == LoopKind::temporal) continue;
+    const std::size_t before = points.size();
+    for (Count k = 1; k < loop.bound; ++k) {
+      for (std::size_t p = 0; p < before; ++p) {
+        points.push_back(points[p] + k * loop.stride * coefficient(tensor.ranks[p % ranks], loop.dim));
+      }
+    }
+  }
+  const std::size_t count = points.size() / ranks;
+  const auto at = [&](std::uint32_t p) { return std::span(points).subspan(p * ranks, ranks); };
+  std::vector<std::uint32_t>& order = scratch.order;
+  order.resize(count);
+  for (std::size_t p = 0; p < count; ++p) order[p] = static_cast<std::uint32_t>(p);
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return std::ranges::lexicographical_compare(at(a), at(b)); });
+  const auto last = std::unique(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return std::ranges::equal(at(a), at(b)); });
+  return static_cast<Count>(last - order.begin());
+}
+
+// Section 6.1: no reduction is left to do above the level, in other instances.
+bool is_complete_above(const Workload& workload, const Nest& nest, int tensor, int level) {
+  for (int i = 0; i < outside_end(nest, level); ++i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    if (loop.kind != LoopKind::temporal && !workload.is_relevant(tensor, loop.dim)) return false;
+  }
+  return true;
+}
+
+// What the children of `child`'s next kept level exchange with it. child -1: the arithmetic units, which hold nothing.
+struct Link {
+  Count moves = 0;     // elements that one child newly needs, or hands up
+  Count distinct = 0;  // of these, different ones
+  Count refills = 0;   // outputs: partial sums that come back to it
+};
+
+Link count_link(const Workload& workload, const Nest& nest, int tensor, int child, Count tile) {
+  Link link;
+  link.moves = child < 0 ? nest.temporal_steps : tile_traffic(workload, nest, tensor, child);
+  link.distinct = tile;
+  for (int i = 0; i < outside_end(nest, child); ++i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    if (loop.kind == LoopKind::temporal && workload.is_relevant(tensor, loop.dim)) link.distinct = saturating_mul(link.distinct, loop.bound);
+  }
+  if (child >= 0) link.refills = minus(link.moves, link.distinct);
+  return link;
+}
+
+}  // namespace
+
+Count tile_traffic(const Workload& workload, const Nest& nest, int tensor, int child) noexcept {
+  const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
+  const auto& inside = nest.extent[static_cast<std::size_t>(child)];
+  const Count tile = tile_elements(spec, inside);
+  if (!workload.has_window(tensor)) return saturating_mul(tile, tile_visits(workload, nest, tensor, child));
+
+  const std::size_t ranks = spec.ranks.size();
+  Point extent;
+  Point wrapped;  // how far the loops further inside fall back when they start again
+  for (std::size_t r = 0; r < ranks; ++r) {
+    extent[r] = 1;
+    for (const Term& term : spec.ranks[r]) extent[r] += (inside[static_cast<std::size_t>(term.dim)] - 1) * term.coefficient;
+    wrapped[r] = 0;
+  }
+  Count outer = temporal_steps_outside(nest, child);
+  Count traffic = tile;
+  for (int i = outside_end(nest, child) - 1; i >= 0; --i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    if (loop.kind != LoopKind::temporal) continue;
+    outer /= loop.bound;
+    Count overlap = 1;
+    for (std::size_t r = 0; r < ranks; ++r) {
+      const Count step = loop.stride * coefficient(spec.ranks[r], loop.dim);
+      const Count move = step - wrapped[r];
+      overlap *= std::max<Count>(0, extent[r] - (move < 0 ? -move : move));
+      wrapped[r] += (loop.bound - 1) * step;
+    }
+    traffic = saturating_add(traffic, saturating_mul(saturating_mul(loop.bound - 1, outer), tile - overlap));
+  }
+  return traffic;
+}
+
+Count distinct_children(const Workload& workload, const Nest& nest, int tensor, int inner, int outer, DefaultScratch& scratch) {
+  const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
+  const int begin = nest.begin[static_cast<std::size_t>(outer)];
+  const int end = nest.end(inner);
+  Count plain = 1;  // without a window every relevant index makes another tile
+  for (int i = begin; i < end; ++i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    if (loop.kind != LoopKind::temporal && workload.is_relevant(tensor, loop.dim)) plain = saturating_mul(plain, loop.bound);
+  }
+  if (plain == 1 || !workload.has_window(tensor)) return plain;
+  if (ranks_share_dims(workload, spec)) return distinct_points(spec, nest, begin, end, scratch);
+  Count product = 1;
+  for (const auto& rank : spec.ranks) {
+    Steps steps;
+    for (int i = begin; i < end; ++i) {
+      const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+      const Count factor = loop.kind == LoopKind::temporal ? 0 : coefficient(rank, loop.dim);
+      if (factor > 0) steps.add(loop.stride * factor, loop.bound);
+    }
+    product = saturating_mul(product, distinct_sums(steps, scratch));
+  }
+  return product;
+}
+
+Count distinct_elements(const Workload& workload, const Nest& nest, int tensor, int level, DefaultScratch& scratch) {
+  const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
+  const auto& inside = nest.extent[static_cast<std::size_t>(level)];
+  Count product = 1;
+  for (const auto& rank : spec.ranks) {
+    Steps steps;
+    Count extent = 1;
+    for (const Term& term : rank) extent += (inside[static_cast<std::size_t>(term.dim)] - 1) * term.coefficient;
+    steps.add(1, extent);
+    for (int i = 0; i < outside_end(nest, level); ++i) {
+      const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+      const Count factor = loop.kind == LoopKind::temporal ? coefficient(rank, loop.dim) : 0;
+      if (factor > 0) steps.add(loop.stride * factor, loop.bound);
+    }
+    product = saturating_mul(product, distinct_sums(steps, scratch));
+  }
+  return product;
+}
+
+std::uint32_t partial_levels(const Workload& workload, const Nest& nest, int tensor) noexcept {
+  if (!workload.tensors()[static_cast<std::size_t>(tensor)].is_output) return 0;
+  std::uint32_t partial = 0;
+  int child = -1;
+  for (int l = 0; l < nest.num_levels; ++l) {
+    if (!keeps(nest, l, tensor)) continue;
+    // Some element arrives more than once, or what arrives is a part only.
+    bool returns = false;
+    bool moved = child < 0;  // arithmetic units let go of their sum at every step
+    for (int i = outside_end(nest, child) - 1; i >= 0; --i) {
+      const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+      if (loop.kind != LoopKind::temporal) continue;
+      const bool relevant = workload.is_relevant(tensor, loop.dim);
+      returns = returns || (moved && !relevant);
+      moved = moved || relevant;
+    }
+    if (returns || !is_complete_above(workload, nest, tensor, l)) partial |= 1U << l;
+    child = l;
+  }
+  return partial;
+}
+
+void count_default(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, DefaultScratch& scratch, DefaultCounts& out) {
+  const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
+  for (int l = 0; l < nest.num_levels; ++l) out.levels[static_cast<std::size_t>(l)] = {};
+  out.partial = partial_levels(workload, nest, tensor);
+  int child = -1;
+  Link link = count_link(workload, nest, tensor, child, 1);
+  for (int p = 0; p < nest.num_levels; ++p) {
+    if (!keeps(nest, p, tensor)) continue;
+    Count groups = 1;  // different tiles below one instance of the level looked at
+    for (int l = child + 1; l <= p; ++l) {
+      DefaultLevelCounts& network = out.levels[static_cast<std::size_t>(l)];
+      const Count fanout = nest.mapped_fanout(l);
+      const Count reached = saturating_mul(fanout, groups);
+      if (fanout > 1) groups = distinct_children(workload, nest, tensor, child + 1, l, scratch);
+      network.multicast = ceil_div(reached, groups);
+      network.hops = mean_hops(arch, spec, nest, child, l, scratch);
+      network.down = saturating_mul(groups, spec.is_output ? link.refills : link.moves);
+      if (!spec.is_output) continue;
+      network.up = saturating_mul(groups, link.moves);
+      // Arithmetic units hand up products: complete only where nothing is left to add over time.
+      const bool complete = is_complete_above(workload, nest, tensor, l) && (child >= 0 || link.moves == link.distinct);
+      network.final_up = complete ? saturating_mul(groups, link.distinct) : 0;
+      network.reductions = saturating_mul(reached - groups, link.moves);
+    }
+    DefaultLevelCounts& level = out.levels[static_cast<std::size_t>(p)];
+    level.tile = tile_elements(spec, nest.extent[static_cast<std::size_t>(p)]);
+    const Link next = count_link(workload, nest, tensor, p, level.tile);
+    level.distinct = next.distinct;
+    if (spec.is_output) {
+      level.updates = level.up;
+      level.final_updates = is_complete_above(workload, nest, tensor, p) ? saturating_mul(groups, link.distinct) : 0;
+      level.reads = minus(level.updates, level.distinct);
+    } else {
+      level.reads = level.down;
+    }
+    if (child >= 0) out.levels[static_cast<std::size_t>(child)].fills = spec.is_output ? link.refills : link.moves;
+    child = p;
+    link = next;
+  }
+}
+
+}  // namespace quantloom

@@ -1,0 +1,57 @@
+// How the default model counts: a buffer holds exactly its current tile, and every count is a closed form over the loops.
+// Sections 5 and 6 of docs/model.md. Internal to the core.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "nest.hpp"
+
+namespace quantloom {
+
+// Elements of one tensor at one level, per instance. All counts are exact or kSaturated.
+struct DefaultLevelCounts {
+  Count tile = 0;           // resident at a time; 0 if bypassed
+  Count distinct = 0;       // elements that ever pass through; outputs and tensors without a window only
+  Count reads = 0;
+  Count fills = 0;
+  Count updates = 0;        // outputs: arriving from below
+  Count final_updates = 0;  // of these, the ones after which the element's reduction is complete
+  // The network below the level, also where the tensor is bypassed:
+  Count down = 0;           // elements that enter it from the level
+  Count up = 0;             // elements that leave it towards the level, after spatial reduction
+  Count final_up = 0;       // of these, complete sums
+  Count reductions = 0;     // additions on the way up
+  Count multicast = 0;      // children served by one element, mean rounded up
+  double hops = 0;          // mean of hops per element; 0 where no energy depends on it
+};
+
+struct DefaultCounts {
+  std::array<DefaultLevelCounts, kMaxLevels> levels;
+  std::uint32_t partial = 0;  // partial_levels() of the mapping
+};
+
+// Buffers reused from mapping to mapping.
+struct DefaultScratch {
+  std::vector<Count> sums;
+  std::vector<Count> points;
+  std::vector<std::uint32_t> order;
+};
+
+// Bit l set: level l keeps the output and elements can lie there before their reduction is complete. 0 for inputs.
+[[nodiscard]] std::uint32_t partial_levels(const Workload& workload, const Nest& nest, int tensor) noexcept;
+
+// Elements that one instance of `child` newly needs over the whole run: its tile, and the new part of it at every advance
+// of every temporal loop outside.
+[[nodiscard]] Count tile_traffic(const Workload& workload, const Nest& nest, int tensor, int child) noexcept;
+
+// Different tiles among the children that the spatial loops of levels `inner`..`outer` make.
+[[nodiscard]] Count distinct_children(const Workload& workload, const Nest& nest, int tensor, int inner, int outer, DefaultScratch& scratch);
+
+// Elements that ever pass through one instance of a level; with a dim in two ranks, those of the smallest box product.
+[[nodiscard]] Count distinct_elements(const Workload& workload, const Nest& nest, int tensor, int level, DefaultScratch& scratch);
+
+void count_default(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, DefaultScratch& scratch, DefaultCounts& out);
+
+}  // namespace quantloom
