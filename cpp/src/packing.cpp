@@ -70,7 +70,10 @@ TensorBits tensor_bits(const Workload& workload, std::span<const int> bits, int 
   }
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     if (tensors[t].is_output) continue;
-    if (bits[t] == 0) return out;  // products of unknown width: one partial sum a word
+    if (bits[t] == 0) {  // products of unknown width: one partial sum a word
+      out.psum = 0;
+      return out;
+    }
     out.psum += bits[t];
   }
   out.psum += std::bit_width(static_cast<std::uint64_t>(reduction_size(workload, tensor) - 1));  // ceil(log2(size))
