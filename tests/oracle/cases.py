@@ -11,8 +11,9 @@ from random import Random
 
 from quantloom import _core
 
-from .simulator import Case, Level, Tensor
+from .records import Case, Level, Tensor
 
+BANDWIDTHS = (None, None, 0.5, 1.0, 3.0)  # words per cycle
 CASE_MACS = (24, 48, 96, 240)  # a case takes milliseconds
 
 
@@ -144,7 +145,7 @@ def random_level(rng: Random, at: int, outermost: bool, factors: list[dict[str, 
         block_words=rng.choice((1, 1, 2, 4)),
         cluster_size=1,  # both are settled by place_on_meshes
         mesh=(1, 1),
-        bandwidth=tuple(rng.choice((None, None, 0.5, 1.0, 3.0)) for _ in range(3)),
+        bandwidth=(rng.choice(BANDWIDTHS), rng.choice(BANDWIDTHS), rng.choice(BANDWIDTHS)),
         pj={kind: 0.0 if kind in zero and rng.random() < 0.7 else rng.randint(1, 64) / 8 for kind in energies},
     )
 
@@ -179,7 +180,7 @@ def core_arch(case: Case, capacities: dict[int, int] | None = None) -> _core.Arc
                 write_bandwidth=write,
                 shared_bandwidth=shared,
                 is_dram=at == len(case.levels) - 1,
-                energy=_core.AccessEnergy(read_pj=level.pj["read"], fill_pj=level.pj["fill"], update_pj=level.pj["update"]),
+                energy=access_energy(level),
                 address_energy_pj=level.pj["address"],
                 hop_energy_pj=level.pj["hop"],
                 router_energy_pj=level.pj["router"],
@@ -191,10 +192,12 @@ def core_arch(case: Case, capacities: dict[int, int] | None = None) -> _core.Arc
     return _core.Arch(name="tiny", levels=levels, arithmetic=units, constraints=[])
 
 
+def access_energy(level: Level) -> _core.AccessEnergy:
+    return _core.AccessEnergy(read_pj=level.pj["read"], fill_pj=level.pj["fill"], update_pj=level.pj["update"])
+
+
 def core_workload(case: Case) -> _core.Workload:
-    tensors = [
-        _core.TensorSpec(tensor.name, [list(rank) for rank in tensor.ranks], tensor.is_output) for tensor in case.tensors
-    ]
+    tensors = [_core.TensorSpec(t.name, [list(rank) for rank in t.ranks], t.is_output) for t in case.tensors]
     return _core.Workload("case", list(case.dims.items()), tensors)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from quantloom import _core
 
 from .cases import core_arch, core_mapping, core_workload
-from .prices import Priced, simulate
-from .simulator import Case, Tensor
+from .prices import Priced, Stored, simulate
+from .records import Case, Tensor
 
 
 def same(ours: float, theirs: float) -> bool:
@@ -22,7 +22,8 @@ def differences(case: Case) -> list[str]:
     oracle = simulate(case)
     needed = words_needed(case, oracle)
     workload, mapping = core_workload(case), core_mapping(case)
-    options: dict[str, Any] = {"bits": case.bits, "model": "default", "packing": case.packing, "psum_bits": case.psum_bits or 0}
+    options: dict[str, Any] = {"model": "default", "packing": case.packing, "psum_bits": case.psum_bits or 0}
+    options["bits"] = case.bits
     found = []
     capacities = {at: words for at, words in needed.items() if words > 0}
     for at, words in capacities.items():
@@ -46,7 +47,8 @@ def compare(case: Case, cost: _core.Cost, oracle: Priced) -> Iterator[tuple[str,
     tied = {tensor.name for tensor in case.tensors if has_tied_ranks(tensor)}
     for (at, name), part in oracle.stored.items():
         level = case.levels[at]
-        yield from compare_tensor(f"{level.name}.{name}", cost.levels[level.name], name, name in level.keep, name in tied, part)
+        found = compare_tensor(cost.levels[level.name], name, name in level.keep, name in tied, part)
+        yield from ((f"{level.name}.{name}.{field}", ours, theirs) for field, ours, theirs in found)
     for at, level in enumerate(case.levels):
         if cost.levels[level.name].cycles != oracle.level_cycles[at]:
             yield f"{level.name}.cycles", cost.levels[level.name].cycles, oracle.level_cycles[at]
@@ -61,7 +63,7 @@ def has_tied_ranks(tensor: Tensor) -> bool:
     return len(set(dims)) < len(dims)
 
 
-def compare_tensor(where: str, level: Any, name: str, kept: bool, tied: bool, part: Any) -> Iterator[tuple[str, Any, Any]]:
+def compare_tensor(level: Any, name: str, kept: bool, tied: bool, part: Stored) -> Iterator[tuple[str, Any, Any]]:
     ours, network, counts = level.tensors[name], level.network[name], part.counts
     integers = {
         "ingresses": (network.ingresses, part.ingresses),
@@ -84,11 +86,11 @@ def compare_tensor(where: str, level: Any, name: str, kept: bool, tied: bool, pa
             integers["distinct"] = ours.partition_elements, counts.distinct
     for field, (core, oracle) in integers.items():
         if core != oracle:
-            yield f"{where}.{field}", core, oracle
-    energies = {
+            yield field, core, oracle
+    energies: dict[str, tuple[float, float]] = {
         "energy": (ours.energy_pj + ours.address_energy_pj, part.energy_pj),
         "network energy": (network.energy_pj, part.network_pj),
     }
-    for field, (core, oracle) in energies.items():
-        if not same(core, oracle):
-            yield f"{where}.{field}", core, oracle
+    for field, (core_pj, oracle_pj) in energies.items():
+        if not same(core_pj, oracle_pj):
+            yield field, core_pj, oracle_pj

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .simulator import Case, Level, PerInstance, Simulator, Tensor, nest_of
+from .records import Case, Level, Tensor, nest_of
+from .simulator import PerInstance, Simulator
 
 
 @dataclass(frozen=True)

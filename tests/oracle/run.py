@@ -1,4 +1,4 @@
-"""Core against oracle on many random cases: `python -m tests.oracle.run --cases 10000`. Exit status 1 on a difference."""
+"""Core against oracle on random cases: `python -m tests.oracle.run --cases 10000`; exit status 1 if any differs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def main() -> int:
         if found:
             failed += 1
             if failed <= args.show:
-                print(f"case {seed}: {case}\n  " + "\n  ".join(found))
+                sys.stdout.write(f"case {seed}: {case}\n  " + "\n  ".join(found) + "\n")
     seconds = time.monotonic() - started
-    print(f"{args.cases} cases from {args.seed}: {failed} differ, {seconds:.1f} s")
+    sys.stdout.write(f"{args.cases} cases from {args.seed}: {failed} differ, {seconds:.1f} s\n")
     return 1 if failed else 0
 
 

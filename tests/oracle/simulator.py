@@ -13,54 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from .records import Case, Tensor, nest_of
+
 Element = tuple[int, ...]
 Instance = tuple[int, ...]  # indices of the spatial loops outside of a level, outermost first
 Box = tuple[range, ...]
+Moved = dict[Instance, dict[Element, int]]  # by child: elements, and how many products each contains
 MACS = -1  # stands for a level: the arithmetic units
-
-
-@dataclass(frozen=True)
-class Tensor:
-    name: str
-    ranks: tuple[tuple[tuple[str, int], ...], ...]
-    is_output: bool = False
-
-
-@dataclass(frozen=True)
-class Level:
-    """One storage level and what the mapping does there. Loops are (dim, bound), outermost first."""
-
-    name: str
-    temporal: tuple[tuple[str, int], ...]
-    spatial_y: tuple[tuple[str, int], ...]
-    spatial_x: tuple[tuple[str, int], ...]
-    keep: frozenset[str]
-    word_bits: int
-    block_words: int
-    cluster_size: int  # instances that share one physical access
-    mesh: tuple[int, int]  # instances along X and Y
-    bandwidth: tuple[float | None, float | None, float | None]  # read, write, shared
-    pj: dict[str, float]  # read, fill, update, address, leak, hop, router
-
-
-@dataclass(frozen=True)
-class Case:
-    dims: dict[str, int]
-    tensors: tuple[Tensor, ...]
-    levels: tuple[Level, ...]  # innermost first
-    bits: dict[str, int]  # tensors left out: one element a word
-    packing: str
-    psum_bits: int | None  # None: derived
-    mac_pj: float
-    units: tuple[int, int]  # arithmetic units along X and Y
-
-
-@dataclass(frozen=True)
-class Loop:
-    dim: str
-    bound: int
-    level: int
-    axis: str  # "t", "y" or "x"
 
 
 @dataclass(frozen=True)
@@ -95,15 +54,6 @@ class Counts:
     final_up: int = 0
     additions: int = 0
     hops: float = 0.0  # summed over the elements that cross
-
-
-def nest_of(case: Case) -> list[Loop]:
-    loops = []
-    for at in reversed(range(len(case.levels))):
-        level = case.levels[at]
-        for axis, named in (("t", level.temporal), ("y", level.spatial_y), ("x", level.spatial_x)):
-            loops += [Loop(dim, bound, at, axis) for dim, bound in named]
-    return loops
 
 
 class Simulator:
@@ -163,18 +113,18 @@ class Simulator:
         if len(self.instances[level - 1]) == len(self.instances[level]):
             return 0.0
         loops = [loop for loop in self.loops if loop.axis != "t" and loop.level == level]
-        columns: dict[int, list[float]] = defaultdict(list)
+        below = self.case.levels[level - 1].mesh if level > 0 else self.case.units
+        centre = (below[1] // self.case.levels[level].mesh[1] - 1) / 2
+        columns: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])  # reach above and below the centre row
         for member in members:
             at = {"x": 0, "y": 0}
             for loop, index in zip(loops, member[len(member) - len(loops) :], strict=True):
                 at[loop.axis] = at[loop.axis] * loop.bound + index
-            columns[at["x"]].append(at["y"])
-        below = self.case.levels[level - 1].mesh if level > 0 else self.case.units
-        centre = (below[1] // self.case.levels[level].mesh[1] - 1) / 2
-        reach = sum(max(0.0, *(y - centre for y in ys)) + max(0.0, *(centre - y for y in ys)) for ys in columns.values())
-        return max(columns) + reach
+            reach = columns[at["x"]]
+            reach[:] = max(reach[0], at["y"] - centre), max(reach[1], centre - at["y"])
+        return max(columns) + sum(above + below for above, below in columns.values())
 
-    def cross(self, child: int, parent: int, step: Instance, moved: dict[Instance, dict[Element, int]], upward: bool) -> None:
+    def cross(self, child: int, parent: int, step: Instance, moved: Moved, upward: bool) -> None:
         """What children exchange with their parent crosses every network in between, once per group."""
         for level in range(child + 1, parent + 1):
             counts = self.counts[level]
@@ -209,7 +159,9 @@ class Simulator:
 
     def stands(self, level: int, last: Instance | None, step: Instance | None) -> bool:
         """No loop outside of the level has moved between two steps."""
-        return None not in (last, step) and level != MACS and self.outside(level, last) == self.outside(level, step)
+        if last is None or step is None or level == MACS:
+            return False
+        return self.outside(level, last) == self.outside(level, step)
 
     def move_input(self, last: Instance | None, step: Instance) -> None:
         """A buffer takes what its new tile adds to the old one; arithmetic units hold nothing and take all."""
@@ -253,15 +205,16 @@ class Simulator:
 
     def drain(self, child: int, parent: int, last: Instance, step: Instance | None) -> None:
         """Sums of elements that leave go to the parent, added up over the group on the way."""
-        leaving: dict[Instance, dict[Element, int]] = {}
+        leaving: Moved = {}
         for instance in self.instances[child]:
-            stays = set() if step is None else set(itertools.product(*self.box(child, self.outside(child, step), instance)))
+            box = () if step is None else self.box(child, self.outside(child, step), instance)
+            stays = set(itertools.product(*box)) if box else set()
             values = self.contains[child, instance]
             leaving[instance] = {e: values.pop(e) for e in self.resident[child, instance] - stays}
             self.resident[child, instance] &= frozenset(stays)
         self.arrive(child, parent, self.outside(child, last), leaving)
 
-    def arrive(self, child: int, parent: int, at: Instance, sums: dict[Instance, dict[Element, int]]) -> None:
+    def arrive(self, child: int, parent: int, at: Instance, sums: Moved) -> None:
         """An update; it is final if the parent's value then contains every product of the element."""
         counts = self.counts[parent]
         for (instance, _), members in self.groups(child, parent, at).items():
@@ -275,7 +228,7 @@ class Simulator:
     def refill(self, child: int, parent: int, step: Instance) -> None:
         """A sum that was here before comes back: one member of the group gets it, the others start from zero."""
         at = self.outside(child, step)
-        back: dict[Instance, dict[Element, int]] = {}
+        back: Moved = {}
         for (above, box), members in self.groups(child, parent, at).items():
             tile = frozenset(itertools.product(*box))
             for member in members:
@@ -303,12 +256,25 @@ class Simulator:
     def per_instance(self, at: int) -> PerInstance:
         """Every instance does the same, so the sums divide evenly."""
         counts, instances = self.counts[at], len(self.instances[at])
+
+        def share(total: int) -> int:
+            assert total % instances == 0
+            return total // instances
+
         crossing = counts.down + counts.up
-        totals = (counts.reads, counts.fills, counts.updates, counts.final_updates, len(counts.held), counts.down, counts.up)
-        totals += (counts.final_up, counts.additions)
-        assert all(total % instances == 0 for total in totals)
-        shares = [total // instances for total in totals]
-        return PerInstance(counts.tile, *shares, hops=counts.hops / crossing if crossing else 0.0)
+        return PerInstance(
+            tile=counts.tile,
+            reads=share(counts.reads),
+            fills=share(counts.fills),
+            updates=share(counts.updates),
+            final_updates=share(counts.final_updates),
+            distinct=share(len(counts.held)),
+            down=share(counts.down),
+            up=share(counts.up),
+            final_up=share(counts.final_up),
+            additions=share(counts.additions),
+            hops=counts.hops / crossing if crossing else 0.0,
+        )
 
     def check_sums(self) -> None:
         """No product is lost or counted twice."""
