@@ -150,25 +150,24 @@ double GroupLists::irrelevant_lanes(int vector, int tensor, int first_level, int
 }
 
 // Whether the operands that the arithmetic units take from this level are MACs / irrelevant lanes below. Not where units
-// may hand operands to each other, and not for a window whose two dims could share a spatial block: its diagonals then
-// hold equal elements.
+// may hand operands to each other, and not for a window whose two dims could both have lanes below the level: diagonals
+// then hold equal elements.
 bool GroupLists::counts_operands(int tensor, int level) const {
   if (problem_.lanes_below_level0) return false;
   const Tensor& shape = problem_.tensors[static_cast<std::size_t>(tensor)];
   if (shape.form != Form::window) return true;
   if (shape.is_output) return false;
-  for (const int b : problem_.lane_blocks) {
-    const Block& block = problem_.parts.constraints.blocks[static_cast<std::size_t>(b)];
-    if (block.level > level) continue;
-    for (const auto& rank : problem_.parts.workload.tensors()[static_cast<std::size_t>(tensor)].ranks) {
-      int spread = 0;
-      for (const Term& term : rank) {
-        bool lanes = false;
-        for (std::uint32_t r = 0; r < problem_.num_rows(term.dim) && !lanes; ++r) lanes = problem_.factor(term.dim, r, b) > 1;
-        spread += lanes ? 1 : 0;
+  const auto has_lanes = [&](int dim) {
+    return std::any_of(problem_.lane_blocks.begin(), problem_.lane_blocks.end(), [&](int b) {
+      if (problem_.parts.constraints.blocks[static_cast<std::size_t>(b)].level > level) return false;
+      for (std::uint32_t r = 0; r < problem_.num_rows(dim); ++r) {
+        if (problem_.factor(dim, r, b) > 1) return true;
       }
-      if (spread > 1) return false;
-    }
+      return false;
+    });
+  };
+  for (const auto& rank : problem_.parts.workload.tensors()[static_cast<std::size_t>(tensor)].ranks) {
+    if (std::count_if(rank.begin(), rank.end(), [&](const Term& term) { return has_lanes(term.dim); }) > 1) return false;
   }
   return true;
 }
