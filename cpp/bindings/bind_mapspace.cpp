@@ -228,18 +228,9 @@ void bind_mapspace(py::module_& m) {
           py::arg("enumeration") = "reference", kCountDoc)
       .def("count_many", &count_settings, py::arg("bits"), py::kw_only(), py::arg("threads") = 1,
            py::arg("enumeration") = "reference", "count() for many bit settings in one pass over the space.")
-      .def("__repr__",
-           [](const Mapspace& s) {
-             return "Mapspace('" + s.arch().name() + "', '" + s.workload().name() + "', size=" + s.size().to_string() +
-                    ")";
-           })
-      .def(py::pickle(
-          [](const Mapspace& s) {
-            return py::make_tuple(s.arch(), s.workload(), std::string(selection_name(s.selection())));
-          },
-          [](const py::tuple& t) {
-            return Mapspace(t[0].cast<Arch>(), t[1].cast<Workload>(), parse_selection(t[2].cast<std::string>()));
-          }));
+      .def("__repr__", [](const Mapspace& s) {
+        return "Mapspace('" + s.arch().name() + "', '" + s.workload().name() + "', size=" + s.size().to_string() + ")";
+      });
 }
 
 }  // namespace quantloom::bindings

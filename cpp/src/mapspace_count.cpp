@@ -66,8 +66,11 @@ class Counter {
     return true;
   }
 
-  // A combination can hold millions of factorizations, so it is left early too.
-  bool poll() { return (++polls_ & 0xFFFFU) == 0 && should_stop(); }
+  // A combination can hold millions of factorizations, so it is left early too: once true, true at every depth.
+  bool poll() {
+    if (!leaving_ && (++polls_ & 0xFFFFU) == 0) leaving_ = should_stop();
+    return leaving_;
+  }
 
   Wide multiply(Wide a, Wide b) {
     if (!plan_.may_overflow) return a * b;
@@ -288,6 +291,7 @@ class Counter {
   std::vector<std::vector<std::uint64_t>> fits_;          // [checked level][packing]
   std::vector<ClassTotals> totals_;
   std::uint64_t polls_ = 0;
+  bool leaving_ = false;
   bool overflow_ = false;
 };
 

@@ -1,0 +1,129 @@
+"""Sizes and counts of mapspaces equal those of the reference tool, to the last mapping; see tests/golden/README.md."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantloom._core import Arch, Constraint, Mapspace
+from quantloom.spec.arch import load_arch
+from quantloom.spec.workload import parse_workload
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+Record = dict[str, Any]
+
+
+def read_golden(name: str) -> Any:
+    return json.loads((GOLDEN / name).read_text())
+
+
+def read_records(name: str) -> list[Record]:
+    records: list[Record] = read_golden(name)["records"]
+    return records
+
+
+SEARCHES = [
+    record for name in ("small", "full_tool", "optimum", "scaled") for record in read_records(f"mapspace_{name}.json")
+]
+SIZES = read_records("mapspace_sizes.json")
+PAPER = read_golden("mapspace_paper.json")
+
+
+def tool_constraint(written: Record, position: int) -> Constraint:
+    """A constraint from the tool's own notation."""
+    place: dict[str, Any] = {"origin": "mapspace", "level": written["target"], "where": f"constraint {position}"}
+    if written["type"] in ("bypass", "datatype"):
+        return Constraint(**place, target="keep", keep=written.get("keep", []), bypass=written.get("bypass", []))
+    factors = re.findall(r"([A-Z])\s*(<=|>=|=)\s*(\d+)", written.get("factors", ""))
+    inner, _, outer = written.get("permutation", "").replace(" ", "").partition("_")
+    return Constraint(
+        **place,
+        target=written["type"],
+        factors=[(dim, relation, int(value)) for dim, relation, value in factors],
+        permutation_inner=list(inner),
+        permutation_outer=list(outer),
+        has_permutation="permutation" in written,
+        split=written.get("split"),
+    )
+
+
+@cache
+def arch_named(name: str) -> Arch:
+    return load_arch(GOLDEN / "tiny.yaml" if name == "tiny" else name)
+
+
+def arch_of(record: Record) -> Arch:
+    arch = arch_named(record["arch"])
+    constraints = record.get("constraints", "")
+    if isinstance(constraints, str):  # "framework arch+map constraints": those of the shipped file
+        return arch
+    return Arch(
+        name=arch.name,
+        levels=arch.levels,
+        arithmetic=arch.arithmetic,
+        constraints=[tool_constraint(written, i) for i, written in enumerate(constraints)],
+    )
+
+
+def space_of(record: Record) -> Mapspace:
+    problem = {key: value for key, value in record["problem"].items() if key != "bitwidths"}
+    return Mapspace(arch_of(record), parse_workload(json.dumps(problem), "record")[0])
+
+
+def paper_space(shape: dict[str, int]) -> Mapspace:
+    dims = {dim: shape.get(dim, 1) for dim in "CMRSNPQ"}
+    stride = shape["stride"]
+    return space_of({"arch": "eyeriss", "problem": {"dims": dims, "Wstride": stride, "Hstride": stride}})
+
+
+def name_of(record: Record) -> str:
+    bits = record["problem"].get("bitwidths") or {}
+    return "-".join([record["name"], *(f"{tensor[0]}{width}" for tensor, width in bits.items())])
+
+
+@pytest.mark.parametrize("record", SEARCHES, ids=name_of)
+def test_exhaustive_searches(record: Record) -> None:
+    space = space_of(record)
+    assert list(space.sizes.values()) == list(record["mapspace"].values())
+    assert space.factorizations == record["factorizations"]
+    assert space.size() == prod(record["mapspace"].values())
+
+    (thread,) = record["threads"]
+    count = space.count(record["problem"]["bitwidths"] or {})
+    assert count.considered == thread["considered"]
+    assert count.valid == thread["valid"]
+    assert count.invalid_fanout == thread["invalid_fanout"]
+    assert count.invalid_capacity == thread["invalid_capacity_precheck"] + thread["invalid_capacity_full"]
+    assert sum(count.invalid_capacity_by_level.values()) == count.invalid_capacity
+
+
+@pytest.mark.parametrize("record", SIZES, ids=lambda record: f"{record['layer']}-{record['arch']}")
+def test_sizes(record: Record) -> None:
+    space = space_of(record)
+    assert list(space.sizes.values()) == list(record["mapspace"].values())
+    assert space.factorizations == record["factorizations"]
+
+
+def test_valid_mappings_of_the_second_layer() -> None:
+    layer = PAPER["layer2"]
+    space = paper_space({"C": 32, "M": 32, "R": 3, "S": 3, "P": 112, "Q": 112, "stride": 1})
+    assert space.size() == layer["index_space"] == 70_560
+    settings = [
+        dict(zip(("Inputs", "Weights", "Outputs"), map(int, key.split("/")), strict=True)) for key in layer["counts_X"]
+    ]
+    assert [count.valid for count in space.count_many(settings)] == list(layer["counts_X"].values())
+
+
+@pytest.mark.parametrize("layer", PAPER["layers"].values(), ids=PAPER["layers"].keys())
+def test_valid_mappings_of_every_layer(layer: Record) -> None:
+    space = paper_space(layer["shape"])
+    assert space.size() == layer["index_space"]
+    counts = space.count_many([[int(bits)] * 3 for bits in layer["valid"]], threads=2)
+    assert [count.valid for count in counts] == list(layer["valid"].values())
