@@ -19,7 +19,7 @@ from quantloom.errors import InternalError, QuantloomError
 __all__ = ["COMMANDS", "build_parser", "entry_point", "main"]
 
 # Each command is the module of its name in this package, with add_parser(subparsers); in the order of the help text.
-COMMANDS: Final = ("map", "evaluate", "count", "show")
+COMMANDS: Final = ("map", "evaluate", "count", "table", "search", "show")
 
 EXIT_DONE, EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -80,8 +80,12 @@ def _run(arguments: list[str]) -> int:
         args = parser.parse(arguments)
     except SystemExit as exit_:  # argparse has said why
         return exit_.code if isinstance(exit_.code, int) else EXIT_USAGE
+    args.arguments = arguments
     run: Any = args.run
-    run(args)
+    try:
+        run(args)
+    except SystemExit as exit_:  # usage that only the command itself can judge
+        return exit_.code if isinstance(exit_.code, int) else EXIT_USAGE
     return EXIT_DONE
 
 

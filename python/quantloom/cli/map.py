@@ -19,6 +19,7 @@ from quantloom.cli.parsing import (
     add_cost_model,
     add_layer,
     add_model,
+    add_objective,
     add_threads,
     choice,
 )
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from quantloom.workload.bits import BitWidths
     from quantloom.workload.network import Layer, Network
 
-__all__ = ["OBJECTIVES", "add_objective", "add_parser"]
+__all__ = ["add_parser"]
 
-OBJECTIVES: Final = ("edp", "energy", "cycles", "ed2p")
 _SELECTIONS: Final = {"arch": "all", "free": "free"}
 
 
@@ -79,17 +79,6 @@ def add_parser(commands: Subparsers) -> Parser:
     add_threads(parser)
     parser.set_defaults(run=run)
     return parser
-
-
-def add_objective(parser: Parser) -> None:
-    """--objective, what a mapping is the best of."""
-    parser.add_argument(
-        "--objective",
-        metavar="|".join(OBJECTIVES),
-        type=choice("objective", OBJECTIVES),
-        default="edp",
-        help="what is minimised for each layer: energy*cycles, energy, cycles or energy*cycles^2 (default: edp)",
-    )
 
 
 def run(args: argparse.Namespace) -> None:

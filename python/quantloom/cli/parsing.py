@@ -20,10 +20,13 @@ __all__ = [
     "add_cost_model",
     "add_layer",
     "add_model",
+    "add_objective",
     "add_threads",
+    "bits_list",
     "choice",
     "closest",
     "count_from",
+    "default_cost_model",
 ]
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
@@ -99,6 +102,12 @@ def count_from(least: int) -> Callable[[str], int]:
     return convert
 
 
+def bits_list(text: str) -> tuple[int, ...]:
+    """A converter for argparse that takes widths such as 2,4,8; what they may be is for the reader to judge."""
+    read = count_from(1)
+    return tuple(sorted({read(part.strip()) for part in text.split(",")}))
+
+
 def add_common_options(parser: Parser) -> None:
     """What every command has: --json and --debug. A command of commands passes them on to its own."""
     nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
@@ -134,8 +143,7 @@ def add_layer(parser: Parser) -> None:
 
 def add_cost_model(parser: Parser) -> None:
     """--cost-model; the core says which there are, so that a new one needs no change here."""
-    known: tuple[str, ...] = tuple(getattr(_core, "COST_MODELS", ("compat",)))
-    default = "default" if "default" in known else known[0]
+    known, default = _cost_models(), default_cost_model()
     parser.add_argument(
         "--cost-model",
         metavar="|".join(known),
@@ -143,6 +151,28 @@ def add_cost_model(parser: Parser) -> None:
         default=default,
         help=f"how accesses are counted (default: {default})",
     )
+
+
+def add_objective(parser: Parser) -> None:
+    """--objective, what a mapping is the best of."""
+    known = ("edp", "energy", "cycles", "ed2p")
+    parser.add_argument(
+        "--objective",
+        metavar="|".join(known),
+        type=choice("objective", known),
+        default="edp",
+        help="what is minimised for each layer: energy*cycles, energy, cycles or energy*cycles^2 (default: edp)",
+    )
+
+
+def default_cost_model() -> str:
+    """The cost model that is taken if none is asked for: `default` where the core has it."""
+    known = _cost_models()
+    return "default" if "default" in known else known[0]
+
+
+def _cost_models() -> tuple[str, ...]:
+    return tuple(getattr(_core, "COST_MODELS", ("compat",)))
 
 
 def add_budget(parser: Parser) -> None:

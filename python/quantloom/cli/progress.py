@@ -25,7 +25,8 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._began = self._part_began = time.monotonic()
+        self._total = 0
         self._next_line = self._began + _QUIET_S
         self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bar: rich_progress.Progress | None = None
@@ -40,12 +41,16 @@ class Progress:
     def __call__(self, done: float, total: int, text: str) -> None:
         """Note that `done` of `total` are done; text says what is being done. A total of 0 is unknown."""
         now = time.monotonic()
+        if total != self._total:  # another kind of work: its speed says nothing about this one's
+            self._total, self._part_began = total, now
+            if self._bar is not None and self._task is not None:
+                self._bar.reset(self._task, total=total or None)
         if self._is_terminal:
             if self._bar is not None or now >= self._began + _QUIET_S:
                 self._draw(done, total, text)
         elif now >= self._next_line:
             self._next_line = now + _LINE_EVERY_S
-            print(self._line(done, total, text, now - self._began), file=sys.stderr, flush=True)
+            print(self._line(done, total, text, now - self._part_began), file=sys.stderr, flush=True)
 
     def part(self, done: int, total: int, text: str) -> Callable[[int, int, str], None]:
         """A callback for the work on one of `total` equal parts, after `done` of them; its text is `text`."""
@@ -68,7 +73,8 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
-        self._began = time.monotonic()
+        self._began = self._part_began = time.monotonic()
+        self._total = 0
         self._next_line = self._began + _QUIET_S
 
     def _draw(self, done: float, total: int, text: str) -> None:

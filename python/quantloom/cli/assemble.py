@@ -1,0 +1,160 @@
+"""Puts together what a search needs: the quantized network and its data, the cost table, the sensitivities."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from quantloom.cli.progress import Progress, waiting
+from quantloom.errors import SearchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from quantloom._core import Arch
+    from quantloom.mapper.table import CostTable
+    from quantloom.quant.data import DataSplits
+    from quantloom.search.config import SearchConfig
+    from quantloom.search.run import SearchInputs
+    from quantloom.workload.from_torch import TracedModel
+
+__all__ = ["DEMO", "Prepared", "prepare", "with_bits"]
+
+DEMO: Final = "demo"
+"""As checkpoint or data of a configuration: what comes with quantloom."""
+
+_SENSITIVITY_IMAGES = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All inputs of a search. description: of the data, for the reader."""
+
+    inputs: SearchInputs
+    description: str
+
+
+def with_bits(config: SearchConfig, arch: Arch) -> SearchConfig:
+    """The configuration with the bits that it leaves open: one width for each packing class of the accelerator."""
+    from quantloom.search.problem import packing_class_bits
+
+    classes = packing_class_bits([level.word_bits for level in arch.levels])
+    return replace(
+        config,
+        weight_bits=config.weight_bits or classes,
+        activation_bits=config.activation_bits or classes,
+    )
+
+
+def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progress) -> Prepared:
+    """Load, solve and calibrate everything; the bits of the configuration must be given.
+
+    Raises the errors of every part: WorkloadError, UnsupportedOpError, QuantError, DataError, MappingError.
+    """
+    traced, data = _load_network_and_data(config, threads)
+    progress.clear()
+    costs = _cost_table(config, arch, traced, threads, progress)
+    with waiting("calibrating the quantized network"):
+        from quantloom.quant.data import first_images
+        from quantloom.quant.ptq import PtqEvaluator
+        from quantloom.quant.sensitivity import fisher_table
+        from quantloom.search.run import SearchInputs
+
+        evaluator = PtqEvaluator(traced, data)
+        sensitivity = None
+        if config.seeds:
+            sensitivity = fisher_table(evaluator.network, *first_images(data.train, _SENSITIVITY_IMAGES))
+        inputs = SearchInputs(
+            network=traced.network,
+            arch=arch,
+            costs=costs,
+            evaluator=evaluator,
+            sensitivity=sensitivity,
+            hashes=_hashes(config, traced, data),
+        )
+    return Prepared(inputs=inputs, description=data.description)
+
+
+def _load_network_and_data(config: SearchConfig, threads: int) -> tuple[TracedModel, DataSplits]:
+    if config.model.endswith((".yaml", ".yml")):
+        message = f"{config.model}: a network file has no weights, so its accuracy cannot be measured"
+        raise SearchError(message, hint="give a model of the zoo with a checkpoint, or package.module:function")
+    # torch's OpenMP reads this when it is loaded. Its threads otherwise spin while they wait for each other: on two
+    # cores that other processes used too, one accuracy of the demo cost 10 s of CPU instead of 1 s.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with waiting(f"reading {config.model}"):
+        from quantloom.workload.load import find_model
+
+        source = find_model(config.model)
+
+        import torch
+
+        from quantloom.quant.data import load_data
+        from quantloom.workload.from_torch import trace
+
+        torch.set_num_threads(threads)
+        data = load_data(config.data)
+        with torch.random.fork_rng(devices=[]):
+            module = source.build()
+        _load_weights(config, module)
+        return trace(module, source.input_shape, name=source.name), data
+
+
+def _load_weights(config: SearchConfig, module: nn.Module) -> None:
+    from quantloom.demo import CHECKPOINT_FILE, DEMO_DIR
+    from quantloom.quant.checkpoint import load_checkpoint
+    from quantloom.zoo import MODEL_NAMES
+
+    if config.checkpoint is not None:
+        path = DEMO_DIR / CHECKPOINT_FILE if config.checkpoint == DEMO else Path(config.checkpoint)
+        load_checkpoint(path, module)
+    elif config.model.partition(":")[0] in MODEL_NAMES:
+        message = f"{config.model}: no checkpoint is given, and the models of the zoo come without weights"
+        raise SearchError(message, hint="name a file of trained weights as `checkpoint`")
+
+
+def _cost_table(config: SearchConfig, arch: Arch, traced: TracedModel, threads: int, progress: Progress) -> CostTable:
+    from quantloom.mapper.table import cost_table
+
+    chosen = {*(config.weight_bits or ()), *(config.activation_bits or ())}
+    fixed = {bits for bits in (config.input_bits, config.output_bits) if bits is not None}
+
+    def report(done: int, total: int, layer: str) -> None:
+        progress(done, total, f"mapping {layer}")
+
+    table = cost_table(
+        traced.network,
+        arch,
+        bits=tuple(sorted(chosen | fixed)),
+        objective=config.mapping_objective,
+        model=config.cost_model,
+        threads=threads,
+        progress=report,
+    )
+    progress.clear()
+    return table
+
+
+def _hashes(config: SearchConfig, traced: TracedModel, data: DataSplits) -> dict[str, str]:
+    """SHA-256 of what the results depend on besides the configuration."""
+    from quantloom.quant.data import ImageDataset
+    from quantloom.spec.arch import find_arch
+    from quantloom.spec.network import dump_network
+
+    weights, images = hashlib.sha256(), hashlib.sha256(data.description.encode())
+    for name, tensor in traced.graph_module.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for split in (data.train, data.validation, data.test):
+        if isinstance(split, ImageDataset):
+            images.update(split.images.numpy().tobytes())
+            images.update(split.labels.numpy().tobytes())
+    return {
+        "arch": hashlib.sha256(find_arch(config.arch).read_bytes()).hexdigest(),
+        "network": hashlib.sha256(dump_network(traced.network).encode()).hexdigest(),
+        "weights": weights.hexdigest(),
+        "data": images.hexdigest(),
+    }

@@ -1,0 +1,167 @@
+"""`quantloom search`: the joint search of bits and mappings, into a run directory."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from quantloom.cli.output import bold, print_json, print_lines
+from quantloom.cli.parsing import Parser, Subparsers, add_threads, count_from, default_cost_model
+from quantloom.cli.progress import Progress
+from quantloom.cli.saved import check_writable
+from quantloom.errors import QuantloomError, SearchError
+
+if TYPE_CHECKING:
+    from quantloom.search.config import SearchConfig
+    from quantloom.search.front import Front
+
+__all__ = ["add_parser"]
+
+_RUNS: Final = Path("runs")
+_DEMO_EVALUATIONS: Final = 100
+
+
+def add_parser(commands: Subparsers) -> Parser:
+    """Add the command."""
+    parser = commands.add_parser(
+        "search",
+        help="the joint search of bits and mappings: the main job",
+        description="Search the bits of every tensor of a network, each with its best mappings, for the best\n"
+        "trade-offs between accuracy and hardware cost. Results go to a run directory: manifest.json,\n"
+        "front.json, front.csv, front.png, mappings.json and every measured accuracy.",
+        epilog="example:\n  quantloom search --demo --evaluations 12 -o my-run",
+    )
+    parser.add_argument("config", metavar="CONFIG.yaml", nargs="?", help="the settings of the search")
+    parser.add_argument(
+        "--demo", action="store_true", help="search the network and data that come with quantloom, on eyeriss"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="the run directory (default: runs/NAME-1, -2, ...; always a new one)"
+    )
+    parser.add_argument(
+        "--resume", metavar="DIR", help="go on with an interrupted run; the result is as if it had never stopped"
+    )
+    parser.add_argument(
+        "--evaluations", metavar="N", type=count_from(1), help="measure the accuracy of N assignments, at most"
+    )
+    parser.add_argument("--seed", metavar="N", type=count_from(0), help="seed of all random choices")
+    add_threads(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Search, write and print."""
+    from quantloom.spec.arch import load_arch
+
+    config = _read_config(args)
+    directory = _choose_directory(args, config)
+    arch = load_arch(config.arch)
+    from quantloom.cli.assemble import prepare, with_bits
+    from quantloom.search.run import run_search
+
+    config = with_bits(config, arch)
+    with Progress() as progress:
+        prepared = prepare(config, arch, threads=args.threads, progress=progress)
+        progress.clear()
+        try:
+            front = run_search(
+                config,
+                prepared.inputs,
+                directory=directory,
+                resume=args.resume is not None,
+                command=["quantloom", *args.arguments],
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            progress.clear()
+            progress.note(f"everything measured is kept; go on with `quantloom search --resume {directory}`")
+            raise
+    if args.json:
+        print_json("search", {"run_directory": str(directory), **front.to_json()})
+    else:
+        _print_front(front, directory, prepared.description)
+
+
+def _read_config(args: argparse.Namespace) -> SearchConfig:
+    """The settings, from where they are asked for, with what the command line says about them."""
+    from quantloom.spec.search_config import load_search_config
+
+    given = [args.config is not None, args.demo, args.resume is not None]
+    if sum(given) != 1:
+        args.parser.error("give one of CONFIG.yaml, --demo and --resume DIR")
+    changes: dict[str, Any] = {  # Any: the values have the types of SearchConfig's fields
+        key: getattr(args, key) for key in ("evaluations", "seed") if getattr(args, key) is not None
+    }
+    if args.resume is not None:
+        if changes or args.output is not None:
+            args.parser.error("--resume goes on with the settings and in the directory of the run; give nothing else")
+        return _config_of_run(Path(args.resume))
+    return replace(_demo_config() if args.demo else load_search_config(args.config), **changes)
+
+
+def _demo_config() -> SearchConfig:
+    from quantloom.cli.assemble import DEMO
+    from quantloom.demo import DEMO_MODEL
+    from quantloom.search.config import SearchConfig
+
+    return SearchConfig(
+        model=DEMO_MODEL,
+        arch="eyeriss",
+        data=DEMO,
+        checkpoint=DEMO,
+        cost_model=default_cost_model(),
+        evaluations=_DEMO_EVALUATIONS,
+    )
+
+
+def _config_of_run(directory: Path) -> SearchConfig:
+    """The settings that a run was started with. Raises SearchError if its manifest does not hold them."""
+    from quantloom.search.config import SearchConfig
+    from quantloom.search.journal import read_manifest
+
+    found = read_manifest(directory).get("config")
+    known = {field.name for field in fields(SearchConfig)}
+    if not isinstance(found, dict) or not {"model", "arch"} <= found.keys() <= known:
+        message = f"{directory}: the manifest does not hold the settings of a search"
+        raise SearchError(message, hint="resume with the version of quantloom that wrote it")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    return SearchConfig(**values)
+
+
+def _choose_directory(args: argparse.Namespace, config: SearchConfig) -> Path:
+    """Where the run is kept. Raises SearchError, before anything is loaded, if no run can be started there."""
+    from quantloom.search.journal import RUN_FILES
+
+    if args.resume is not None:
+        return Path(args.resume)
+    if args.output is None:
+        name = "demo" if args.demo else re.sub(r"[^\w.-]+", "_", Path(args.config).stem)
+        number = 1
+        while (_RUNS / f"{name}-{number}").exists():
+            number += 1
+        directory = _RUNS / f"{name}-{number}"
+    else:
+        directory = Path(args.output)
+    try:
+        for name in RUN_FILES:
+            check_writable(directory / name)
+    except QuantloomError as error:
+        message = f"no run can be started in {directory}: {error.message}"
+        raise SearchError(message, hint="choose another directory, or go on with a run by `--resume DIR`") from error
+    return directory
+
+
+def _print_front(front: Front, directory: Path, description: str) -> None:
+    from quantloom.report.terminal import front_table, make_console
+    from quantloom.search.journal import RUN_FILES
+
+    print_lines([bold(f"{front.network} on {front.arch}"), f"data: {description}", ""])
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    make_console().print(front_table(front.points, front.baselines, ascii_only=ascii_only))
+    files = ", ".join(name for name in RUN_FILES if (directory / name).exists())
+    print_lines([front.summary(), "", f"written to {directory}: {files}"])

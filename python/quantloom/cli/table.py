@@ -1,0 +1,126 @@
+"""`quantloom table`: every layer at every combination of bits, each with its best mapping, as a file."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantloom.cli.nest import one_line
+from quantloom.cli.output import print_json, print_lines
+from quantloom.cli.parsing import (
+    Parser,
+    Subparsers,
+    add_arch,
+    add_budget,
+    add_cost_model,
+    add_model,
+    add_objective,
+    add_threads,
+    bits_list,
+)
+from quantloom.cli.progress import Progress
+from quantloom.cli.saved import check_writable, write_whole
+from quantloom.cli.units import plural
+from quantloom.errors import QuantloomError
+
+if TYPE_CHECKING:
+    from quantloom._core import Arch
+    from quantloom.mapper.table import CostTable
+    from quantloom.workload.network import Network
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Subparsers) -> Parser:
+    """Add the command."""
+    parser = commands.add_parser(
+        "table",
+        help="energy and cycles of every layer at every combination of bits, as a CSV file",
+        description="Solve every layer at every combination of bits and write energy, cycles and mapping to a file.\n"
+        "By default one width stands for each packing class: widths of which every word of the\n"
+        "accelerator holds equally many elements.",
+        epilog="example:\n  quantloom table mobilenet_v1:input=32,width=0.25 --arch eyeriss --bits 4,8 -o table.csv",
+    )
+    add_model(parser)
+    add_arch(parser)
+    parser.add_argument("-o", "--output", metavar="FILE.csv", required=True, help="where to write")
+    parser.add_argument(
+        "--bits", metavar="LIST", type=bits_list, help="widths of each tensor, such as 2,4,8 (default: packing classes)"
+    )
+    add_objective(parser)
+    add_cost_model(parser)
+    add_budget(parser)
+    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    add_threads(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Solve and write."""
+    from quantloom.cli.inputs import read_network
+    from quantloom.mapper.table import cost_table
+    from quantloom.search.problem import packing_class_bits
+    from quantloom.spec.arch import load_arch
+
+    path = Path(args.output)
+    if path.suffix != ".csv":
+        message = f"{path}: a table is written as CSV"
+        raise QuantloomError(message, hint="give a name that ends in .csv")
+    check_writable(path, is_forced=args.force)
+    arch = load_arch(args.arch)
+    bits = args.bits or packing_class_bits([level.word_bits for level in arch.levels])
+    network = read_network(args.model)
+    with Progress() as progress:
+        table = cost_table(
+            network,
+            arch,
+            bits=bits,
+            objective=args.objective,
+            model=args.cost_model,
+            threads=args.threads,
+            budget=args.budget,
+            progress=lambda done, total, layer: progress(done, total, f"mapping {layer}"),
+        )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_TITLES)
+    writer.writerows(_rows(table, network, arch))
+    write_whole(path, text.getvalue())
+    entries = len(table.layers) * len(table.bits) ** 3
+    if args.json:
+        body = {"model": network.name, "arch": arch.name, "cost_model": table.model, "objective": table.objective}
+        proof = {"layers": list(table.layers), "bits": list(table.bits), "is_proven": table.is_proven}
+        print_json("table", {**body, **proof, "rows": entries, "file": str(path)})
+    else:
+        widths = ", ".join(map(str, table.bits))
+        proof_text = "all proven optimal" if table.is_proven else "not all proven optimal"
+        layers = plural(len(table.layers), "layer")
+        print_lines([f"{entries:,} rows for {layers} at {widths} bits, {proof_text}, written to {path}"])
+
+
+_TITLES = (
+    *("position", "layer", "bits_weights", "bits_inputs", "bits_outputs"),
+    *("energy_pj", "latency_cycles", "edp_pj_cycles", "is_proven", "mapping"),
+)
+
+
+def _rows(table: CostTable, network: Network, arch: Arch) -> Iterator[tuple[object, ...]]:
+    """One row for each layer and combination of bits; numbers and mapping are empty where nothing fits."""
+    from quantloom.workload.bits import BitWidths
+
+    for position, layer in enumerate(network.layers, 1):
+        for weights, inputs, outputs in itertools.product(table.bits, repeat=3):
+            found = table.optimum(layer.name, BitWidths(weights=weights, inputs=inputs, outputs=outputs))
+            head = position, layer.name, weights, inputs, outputs
+            is_proven = str(found.certificate.exhausted).lower()
+            if found.found:
+                edp = found.energy_pj * found.cycles
+                yield *head, found.energy_pj, found.cycles, edp, is_proven, one_line(found.mapping, arch)
+            else:
+                yield *head, "", "", "", is_proven, ""
