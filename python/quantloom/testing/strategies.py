@@ -31,7 +31,7 @@ class Case:
 
 @st.composite
 def tiny_workloads(draw: st.DrawFn) -> Workload:
-    """Convolutions of one image dimension with channels, stride and dilation, inputs by C or (depthwise) by M; up to 648 MACs."""
+    """One-dimensional convolutions with stride and dilation, inputs by C or (depthwise) by M; up to 648 MACs."""
     bounds = {dim: draw(_KERNEL if dim == "R" else _BOUND) for dim in ("M", "C", "P", "R")}
     channel, stride, dilation = draw(_CHANNEL), draw(_STRIDE), draw(_DILATION)
     tensors = [
