@@ -81,7 +81,7 @@ bool LeafPricer::settle_order() {
 void LeafPricer::update_best(const std::uint32_t* rows, const KeepChoice& keep, const std::vector<int>& packing, Incumbent& best) {
   load_factors(rows, keep);
   do {
-    if (settle_order()) price(packing, best);
+    if (settle_order() && fits(packing)) price(packing, best);
   } while (next_order());
 }
 
@@ -100,6 +100,7 @@ void LeafPricer::try_mapping(const Position& position, const std::vector<int>& p
   if (fits(packing)) price(packing, best);
 }
 
+// Also builds the nest.
 bool LeafPricer::fits(const std::vector<int>& packing) {
   build_nest(problem_.parts.constraints, storage_.view, nest_);
   std::array<std::uint32_t, kMaxTensors> partial{};
@@ -120,10 +121,10 @@ bool LeafPricer::fits(const std::vector<int>& packing) {
   return true;
 }
 
+// The nest is that of the current position.
 void LeafPricer::price(const std::vector<int>& packing, Incumbent& best) {
   const Arch& arch = problem_.parts.arch;
   ++priced_;
-  build_nest(problem_.parts.constraints, storage_.view, nest_);
   double energy = arithmetic_energy_pj_;
   for (std::size_t t = 0; t < prices_.size(); ++t) {
     count_tensor(arch, problem_.parts.workload, nest_, static_cast<int>(t), settings_.options, scratch_, counts_);

@@ -34,10 +34,10 @@ class LeafPricer {
  public:
   LeafPricer(const Problem& problem, const SettingTable& settings, const MapperOptions& options);
 
-  // Prices all orders and splits of the factorization for one class and keeps the best; ties go to the mapping that
-  // comes first in the mapspace. The factorization's tiles must fit.
+  // Prices all orders and splits of the factorization that fit for one class and keeps the best; ties go to the mapping
+  // that comes first in the mapspace.
   void update_best(const std::uint32_t* rows, const KeepChoice& keep, const std::vector<int>& packing, Incumbent& best);
-  // The same for one known mapping, which is checked for capacity first.
+  // The same for one known mapping.
   void try_mapping(const Position& position, const std::vector<int>& packing, Incumbent& best);
   [[nodiscard]] Mapping materialize(const Position& position);
 

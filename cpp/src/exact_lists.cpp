@@ -40,11 +40,7 @@ void GroupVectors::fill_tiles(const Problem& problem, const std::vector<TilePart
     for (std::size_t p = 0; p < parts.size(); ++p) {
       Count& tile = tiles_[static_cast<std::size_t>(v) * parts.size() + p];
       for (std::size_t i = 0; i < group_.dims.size(); ++i) {
-        if (problem.is_irrelevant(parts[p].tensor, group_.dims[i])) continue;
-        for (int b = 0; b < problem.num_blocks(); ++b) {
-          if (problem.parts.constraints.blocks[static_cast<std::size_t>(b)].level > parts[p].level) break;
-          tile *= problem.factor(group_.dims[i], row(v, i), b);
-        }
+        if (!problem.is_irrelevant(parts[p].tensor, group_.dims[i])) tile *= problem.extent(group_.dims[i], row(v, i), parts[p].level);
       }
     }
   }

@@ -23,7 +23,52 @@ std::vector<std::size_t> coarsest_first(const SettingTable& table) {
   return order;
 }
 
+// Beyond these the lists or the orders of one leaf take longer than it is worth.
+constexpr std::uint64_t kMostVectors = std::uint64_t{1} << 18;  // of one group
+constexpr std::uint64_t kMostOrders = 4096;                     // orders and splits of one factorization
+constexpr std::size_t kMostOpenPairs = 8;                       // tensors that a level may keep or bypass
+
+std::uint64_t count_orders(const exact::Problem& problem) {
+  std::uint64_t count = 1;
+  for (int b = 0; b < problem.num_blocks(); ++b) {
+    std::uint32_t units = 0;
+    for (int d = 0; d < problem.parts.num_dims(); ++d) {
+      bool loops = false;
+      for (std::uint32_t r = 0; r < problem.num_rows(d) && !loops; ++r) loops = problem.factor(d, r, b) > 1;
+      units |= static_cast<std::uint32_t>(!loops) << d;
+    }
+    const detail::BlockOrders orders = make_orders(problem.parts.rules[static_cast<std::size_t>(b)], units, Enumeration::distinct);
+    if (__builtin_mul_overflow(count, orders.permutations() * orders.splits(), &count)) return UINT64_MAX;
+  }
+  return count;
+}
+
+bool can_list(const exact::Problem& problem) {
+  for (const exact::Group& group : problem.groups) {
+    std::uint64_t vectors = 1;
+    for (const int d : group.dims) {
+      vectors *= problem.num_rows(d);
+      if (vectors > kMostVectors) return false;
+    }
+  }
+  return problem.parts.open.size() <= kMostOpenPairs && count_orders(problem) <= kMostOrders;
+}
+
+bool overflows(const Workload& workload) {
+  bool out = static_cast<double>(workload.macs()) > kLargestExactCount;
+  for (int t = 0; t < workload.num_tensors(); ++t) out = out || static_cast<double>(workload.tensor_elements(t)) > kLargestExactCount;
+  return out;
+}
+
 }  // namespace
+
+bool can_optimize_exactly(const Arch& arch, const Workload& workload, const MapperOptions& options) {
+  if (overflows(workload)) return false;
+  const Mapspace space(arch, workload, options.selection);
+  std::uint64_t rows = 0;
+  for (const std::uint64_t size : space.sizes().factorizations) rows += std::min(size, kMostVectors + 1);
+  return rows <= kMostVectors && can_list(exact::Problem(arch, workload, options.selection));
+}
 
 std::vector<Optimum> optimize_exactly(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
                                       const MapperOptions& options, std::stop_token stop, const Progress& progress) {

@@ -43,6 +43,17 @@ Problem::Problem(const Arch& arch, const Workload& workload, Selection selection
     if (arch.level(l).capacity_words) bounded_levels.push_back(l);
   }
   for (int d = 0; d < workload.num_dims(); ++d) active |= static_cast<std::uint32_t>(workload.bound(d) > 1) << d;
+  for (int d = 0; d < workload.num_dims(); ++d) {
+    std::vector<std::uint32_t>& extents = extents_.emplace_back();
+    for (std::uint32_t r = 0; r < num_rows(d); ++r) {
+      std::uint32_t product = 1;
+      int b = 0;
+      for (int l = 0; l < num_levels(); ++l) {
+        for (; b < num_blocks() && parts.constraints.blocks[static_cast<std::size_t>(b)].level == l; ++b) product *= factor(d, r, b);
+        extents.push_back(product);
+      }
+    }
+  }
   describe_tensors();
   make_groups();
 }

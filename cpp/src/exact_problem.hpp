@@ -60,6 +60,10 @@ class Problem {
   [[nodiscard]] std::uint32_t num_rows(int dim) const noexcept {
     return static_cast<std::uint32_t>(rows[static_cast<std::size_t>(dim)].size() / static_cast<std::size_t>(num_blocks()));
   }
+  // Product of the dim's factors in the blocks of this level and further in.
+  [[nodiscard]] std::uint32_t extent(int dim, std::uint32_t row, int level) const noexcept {
+    return extents_[static_cast<std::size_t>(dim)][static_cast<std::size_t>(row) * static_cast<std::size_t>(num_levels()) + static_cast<std::size_t>(level)];
+  }
   [[nodiscard]] bool is_irrelevant(int tensor, int dim) const noexcept {
     return (tensors[static_cast<std::size_t>(tensor)].relevant >> dim & 1U) == 0;
   }
@@ -83,6 +87,8 @@ class Problem {
  private:
   void describe_tensors();
   void make_groups();
+
+  std::vector<std::vector<std::uint32_t>> extents_;  // [dim][row * levels + level]
 };
 
 }  // namespace quantloom::exact

@@ -14,7 +14,7 @@ bool is_cheaper(double objective, double energy, double than_objective, double t
 
 }  // namespace
 
-Plan::Plan(const Problem& problem, const KeepChoice& choice) : keep(choice), links(problem.links(choice)) {
+Plan::Plan(const Problem& problem, const KeepChoice& choice, CostModel model) : keep(choice), links(problem.links(choice)) {
   for (const int l : problem.bounded_levels) {
     for (int t = 0; t < problem.num_tensors(); ++t) {
       if ((keep.keep[static_cast<std::size_t>(l)] >> t & 1U) != 0) parts.push_back({t, l});
@@ -25,6 +25,10 @@ Plan::Plan(const Problem& problem, const KeepChoice& choice) : keep(choice), lin
     std::array<int, kMaxGroups> lists{};
     for (std::size_t g = 0; g < groups.size(); ++g) lists[g] = groups[g]->find_list(skeleton);
     if (std::find(skeletons.begin(), skeletons.end(), lists) == skeletons.end()) skeletons.push_back(lists);
+  }
+  for (int t = 0; t < problem.num_tensors(); ++t) {
+    const Tensor& tensor = problem.tensors[static_cast<std::size_t>(t)];
+    if (model == CostModel::compat && tensor.form == Form::window && !tensor.is_output) windows.push_back(std::make_unique<WindowBound>(problem, choice, t));
   }
   Signature signature;
   std::vector<std::uint64_t> lanes(problem.lane_blocks.size(), 1);
@@ -72,7 +76,7 @@ void Plan::add_signatures(const Problem& problem, std::size_t group, Signature& 
 
 Search::Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options)
     : problem_(problem), settings_(settings), options_(options), leaf_(problem, settings, options) {
-  for (std::uint64_t k = 0; k < problem.num_keep_choices(); ++k) plans_.push_back(std::make_unique<Plan>(problem, problem.keep_choice(k)));
+  for (std::uint64_t k = 0; k < problem.num_keep_choices(); ++k) plans_.push_back(std::make_unique<Plan>(problem, problem.keep_choice(k), options.model));
   visited_.resize(plans_.size());
   depths_.resize(problem.groups.size());
 }
@@ -154,6 +158,7 @@ void Search::open(const Candidate& candidate) {
   double rest = 0;
   std::vector<Count> rest_tile(plan_->parts.size(), 1);
   std::uint32_t dims_inside = 0;  // dims of groups further in
+  windows_known_ = depths_.size() - 1;
   for (std::size_t g = depths_.size(); g-- > 0;) {
     Depth& depth = depths_[g];
     depth.lists = plan_->groups[g].get();
@@ -162,16 +167,34 @@ void Search::open(const Candidate& candidate) {
     depth.rest_pj = rest;
     depth.rest_tile = rest_tile;
     depth.chosen.assign(plan_->parts.size(), 1);
-    depth.tensors_complete = 0;
+    depth.completed = 0;
+    const GroupVectors& vectors = depth.lists->vectors();
+    std::uint32_t dims_here = 0;
+    for (const int d : vectors.group().dims) dims_here |= 1U << d;
     for (int t = 0; t < problem_.num_tensors(); ++t) {
       const Tensor& tensor = problem_.tensors[static_cast<std::size_t>(t)];
-      if ((tensor.relevant & problem_.active & dims_inside) == 0) depth.tensors_complete |= 1U << t;
+      if (tensor.form == Form::regular || (tensor.relevant & dims_inside) != 0) continue;
+      if ((tensor.relevant & dims_here) != 0) depth.completed |= 1U << t;
     }
     const auto bucket = static_cast<std::size_t>(depth.bucket);
     rest += depth.priced->cost[static_cast<std::size_t>(depth.priced->begin[bucket])];
-    const auto& least = depth.lists->vectors().buckets()[bucket].least_tile;
-    for (std::size_t p = 0; p < least.size(); ++p) rest_tile[p] *= least[p];
-    for (const int d : depth.lists->vectors().group().dims) dims_inside |= 1U << d;
+    const GroupVectors::Bucket& members = vectors.buckets()[bucket];
+    for (std::size_t p = 0; p < members.least_tile.size(); ++p) {
+      if (problem_.tensors[static_cast<std::size_t>(plan_->parts[p].tensor)].form == Form::regular) rest_tile[p] *= members.least_tile[p];
+    }
+    bool moves_window = false;
+    for (const auto& window : plan_->windows) moves_window = moves_window || (problem_.tensors[static_cast<std::size_t>(window->tensor())].relevant & dims_inside) != 0;
+    if (!moves_window) windows_known_ = g;
+    dims_inside |= dims_here;
+    // Any member stands for the lanes until one is chosen.
+    for (std::size_t i = 0; i < vectors.group().dims.size(); ++i) rows_[static_cast<std::size_t>(vectors.group().dims[i])] = vectors.row(members.members.front(), i);
+  }
+  const std::vector<double>& ratios = plan_->ratios[static_cast<std::size_t>(signature.ratio)];
+  window_weights_.assign(plan_->windows.size(), ratios);
+  for (std::size_t w = 0; w < plan_->windows.size(); ++w) {
+    const auto t = static_cast<std::size_t>(plan_->windows[w]->tensor());
+    const auto& packing = settings_.packings[t][static_cast<std::size_t>(packing_[t])];
+    for (std::size_t l = 0; l < ratios.size(); ++l) window_weights_[w][l] /= static_cast<double>(packing.elements_per_word[l]);
   }
   descend(0, signature.constant_pj);
 }
@@ -182,7 +205,15 @@ void Search::choose(std::size_t depth, int vector) {
   const auto& dims = vectors.group().dims;
   for (std::size_t i = 0; i < dims.size(); ++i) rows_[static_cast<std::size_t>(dims[i])] = vectors.row(vector, i);
   const Count* tiles = vectors.tiles(vector);
-  for (std::size_t p = 0; p < here.chosen.size(); ++p) here.chosen[p] = (depth == 0 ? 1 : depths_[depth - 1].chosen[p]) * tiles[p];
+  for (std::size_t p = 0; p < here.chosen.size(); ++p) {
+    const auto t = static_cast<std::size_t>(plan_->parts[p].tensor);
+    const Count before = depth == 0 ? 1 : depths_[depth - 1].chosen[p];
+    if (problem_.tensors[t].form == Form::regular) {
+      here.chosen[p] = before * tiles[p];
+    } else {
+      here.chosen[p] = (here.completed >> t & 1U) != 0 ? spanned_tile(plan_->parts[p]) : before;
+    }
+  }
 }
 
 // Whether the tiles can still fit when the groups further in take their smallest extents.
@@ -194,12 +225,8 @@ bool Search::fits(std::size_t depth) const {
     Count need = 0;
     for (; p < parts.size() && parts[p].level == level; ++p) {
       const auto t = static_cast<std::size_t>(parts[p].tensor);
-      Count tile = here.chosen[p] * here.rest_tile[p];
-      if (problem_.tensors[t].form != Form::regular) {
-        tile = 1;
-        if ((here.tensors_complete >> t & 1U) != 0) tile = spanned_tile(parts[p]);
-      }
-      need += ceil_div(tile, settings_.packings[t][static_cast<std::size_t>(packing_[t])].elements_per_word[static_cast<std::size_t>(level)]);
+      const auto& packing = settings_.packings[t][static_cast<std::size_t>(packing_[t])];
+      need += ceil_div(here.chosen[p] * here.rest_tile[p], packing.elements_per_word[static_cast<std::size_t>(level)]);
     }
     if (need > *problem_.parts.arch.level(level).capacity_words) return false;
   }
@@ -212,10 +239,7 @@ Count Search::spanned_tile(const TilePart& part) const {
   for (const auto& rank : problem_.parts.workload.tensors()[static_cast<std::size_t>(part.tensor)].ranks) {
     Count span = 1;
     for (const Term& term : rank) {
-      Count extent = 1;
-      for (int b = 0; b < problem_.num_blocks() && problem_.parts.constraints.blocks[static_cast<std::size_t>(b)].level <= part.level; ++b) {
-        extent *= problem_.factor(term.dim, rows_[static_cast<std::size_t>(term.dim)], b);
-      }
+      const Count extent = problem_.extent(term.dim, rows_[static_cast<std::size_t>(term.dim)], part.level);
       span += (extent - 1) * term.coefficient;
     }
     tile *= span;
@@ -234,15 +258,40 @@ void Search::descend(std::size_t depth, double spent_pj) {
     }
     choose(depth, here.priced->vector[static_cast<std::size_t>(e)]);
     if (!fits(depth)) continue;
+    if (depth == windows_known_ && windows_exceed_early(limit_pj_ - energy - here.rest_pj)) {
+      ++effort_->cut;
+      continue;
+    }
     if (depth + 1 < depths_.size()) {
       descend(depth + 1, energy);
     } else {
-      visit_leaf();
+      visit_leaf(energy);
     }
   }
 }
 
-void Search::visit_leaf() {
+bool Search::windows_exceed_early(double room_pj) {
+  for (std::size_t w = 0; w < plan_->windows.size(); ++w) {
+    plan_->windows[w]->begin(rows_.data());
+    room_pj -= plan_->windows[w]->least_outer_energy(window_weights_[w]);
+    if (room_pj < 0) return true;
+  }
+  return false;
+}
+
+bool Search::windows_exceed(double room_pj) {
+  for (std::size_t w = 0; w < plan_->windows.size(); ++w) {
+    room_pj -= plan_->windows[w]->least_energy(window_weights_[w], room_pj);
+    if (room_pj < 0) return true;
+  }
+  return false;
+}
+
+void Search::visit_leaf(double energy_pj) {
+  if (windows_exceed(limit_pj_ - energy_pj)) {
+    ++effort_->cut;
+    return;
+  }
   std::uint64_t factorization = 0;
   for (int d = problem_.parts.num_dims(); d-- > 0;) factorization = factorization * problem_.num_rows(d) + rows_[static_cast<std::size_t>(d)];
   if (!visited_[plan_->keep.index].insert(factorization).second) return;

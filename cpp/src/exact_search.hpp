@@ -8,6 +8,7 @@
 
 #include "exact_leaf.hpp"
 #include "exact_lists.hpp"
+#include "exact_window.hpp"
 
 namespace quantloom::exact {
 
@@ -25,7 +26,7 @@ struct Signature {
 
 // Skeletons, lists and signatures of one choice of bypasses.
 struct Plan {
-  Plan(const Problem& problem, const KeepChoice& choice);
+  Plan(const Problem& problem, const KeepChoice& choice, CostModel model);
 
   KeepChoice keep;
   std::vector<Link> links;
@@ -34,6 +35,7 @@ struct Plan {
   std::vector<std::array<int, kMaxGroups>> skeletons;  // lists of each skeleton, [group]
   std::vector<Signature> signatures;
   std::vector<std::vector<double>> ratios;          // [ratio][level]: accesses paid for / accesses made
+  std::vector<std::unique_ptr<WindowBound>> windows;  // of inputs without a closed form
 
  private:
   void add_signatures(const Problem& problem, std::size_t group, Signature& signature, std::vector<std::uint64_t>& lanes);
@@ -69,7 +71,7 @@ class Search {
     double rest_pj = 0;                 // least cost of the groups further in
     std::vector<Count> chosen;          // [tile part]: product over the groups chosen so far
     std::vector<Count> rest_tile;       // [tile part]: least product over the groups not yet chosen
-    std::uint32_t tensors_complete = 0; // window tensors whose tile is known from here on
+    std::uint32_t completed = 0;        // tensors without plain tiles whose dims are all chosen here for the first time
   };
 
   [[nodiscard]] const PricedList& priced_list(Plan& plan, int skeleton, std::size_t group, int ratio);
@@ -81,7 +83,9 @@ class Search {
   void choose(std::size_t depth, int vector);
   [[nodiscard]] bool fits(std::size_t depth) const;
   [[nodiscard]] Count spanned_tile(const TilePart& part) const;
-  void visit_leaf();
+  [[nodiscard]] bool windows_exceed_early(double room_pj);
+  [[nodiscard]] bool windows_exceed(double room_pj);
+  void visit_leaf(double energy_pj);
 
   const Problem& problem_;
   const SettingTable& settings_;
@@ -103,6 +107,8 @@ class Search {
   Plan* plan_ = nullptr;
   double cycles_ = 0;
   double limit_pj_ = 0;
+  std::vector<std::vector<double>> window_weights_;  // [window][level]
+  std::size_t windows_known_ = 0;                    // depth at which all dims of all windows are chosen
   std::vector<Depth> depths_;
   std::array<std::uint32_t, kMaxDims> rows_{};
 };

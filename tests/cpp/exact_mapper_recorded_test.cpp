@@ -1,10 +1,8 @@
 // The exact mapper against the reference tool: equal to its exhaustive searches, never worse than its random search.
-#include <set>
+#include <gtest/gtest.h>
 
 #include "exact_mapper.hpp"
 #include "recorded_constraints.hpp"
-
-#include <gtest/gtest.h>
 
 namespace quantloom {
 namespace {
@@ -17,16 +15,16 @@ Optimum solve(const Arch& arch, const Json& problem, Objective objective) {
   const Workload workload = test::read_workload(problem);
   MapperOptions options;
   options.objective = objective;
+  options.model = CostModel::compat;
+  options.model = CostModel::compat;
   const std::vector<Optimum> out = optimize_exactly(arch, workload, {test::read_bits(workload, problem)}, options, {}, {});
   // Whatever the search says, the checked evaluator must say too.
-  const Cost cost = evaluate(arch, workload, out.front().mapping, test::read_bits(workload, problem));
+  const Cost cost = evaluate(arch, workload, out.front().mapping, test::read_bits(workload, problem), {CostModel::compat});
   EXPECT_NEAR(cost.energy_pj, out.front().energy_pj, kRelative * cost.energy_pj);
   EXPECT_EQ(cost.cycles, out.front().cycles);
   EXPECT_TRUE(out.front().certificate.exhausted);
   return out.front();
 }
-
-
 
 Objective objective_of(const std::string& metric) { return metric == "delay" ? Objective::cycles : parse_objective(metric); }
 

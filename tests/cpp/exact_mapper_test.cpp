@@ -13,7 +13,8 @@ namespace {
 
 using test::make_level;
 
-constexpr double kLargestSpace = 60000;  // points of a random space, so that walking it stays quick
+constexpr double kLargestSpace = 60000; // mappings of a random space, so that walking it stays quick
+constexpr int kCases = 400;
 
 class CaseMaker {
  public:
@@ -160,13 +161,14 @@ class CaseMaker {
 double points(const Mapspace& space) { return std::stod(space.size().to_string()); }
 
 // Returns false if the case is too large or contradictory.
-bool compare(std::uint32_t seed, Objective objective, int& found) {
+bool compare(std::uint32_t seed, Objective objective, CostModel model, int& found) {
   CaseMaker maker(seed);
   const Workload workload = maker.workload();
   const Arch arch = maker.arch(workload);
   const auto settings = maker.settings();
   MapperOptions options;
   options.objective = objective;
+  options.model = model;
   options.threads = 1;
   try {
     const Mapspace space(arch, workload);
@@ -201,15 +203,18 @@ bool compare(std::uint32_t seed, Objective objective, int& found) {
 }
 
 // --gtest_random_seed=N draws other cases.
-TEST(ExactMapper, AgreesWithTheExhaustiveMapperOnRandomCases) {
+void compare_random_cases(CostModel model) {
   const auto first = static_cast<std::uint32_t>(GTEST_FLAG_GET(random_seed)) * 100000U;
   int cases = 0;
   int found = 0;
-  for (std::uint32_t i = 0; cases < 400 && !HasFailure(); ++i) {
-    cases += compare(first + i, static_cast<Objective>(i % 4), found) ? 1 : 0;
+  for (std::uint32_t i = 0; cases < kCases && !testing::Test::HasFailure(); ++i) {
+    cases += compare(first + i, static_cast<Objective>(i % 4), model, found) ? 1 : 0;
   }
-  EXPECT_GT(found, 800);
+  EXPECT_GT(found, 2 * kCases);
 }
+
+TEST(ExactMapper, AgreesWithTheExhaustiveMapperOnRandomCases) { compare_random_cases(CostModel::compat); }
+TEST(ExactMapper, AgreesWithTheExhaustiveMapperInTheDefaultModel) { compare_random_cases(CostModel::default_model); }
 
 }  // namespace
 }  // namespace quantloom
