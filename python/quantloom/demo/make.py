@@ -30,7 +30,7 @@ from quantloom.demo import CHECKPOINT_FILE, DATA_FILE, DEMO_MODEL, MANIFEST_FILE
 from quantloom.errors import DataError, QuantloomError
 from quantloom.quant.checkpoint import save_checkpoint
 from quantloom.quant.data import DataSplits, ImageDataset, load_data
-from quantloom.quant.ptq import PtqEvaluator
+from quantloom.quant.ptq import PtqConfig, PtqEvaluator
 from quantloom.quant.train import Progress, TrainConfig, train_float, train_random_bits
 from quantloom.workload.from_torch import TracedModel, trace
 from quantloom.workload.network import BitAssignment
@@ -105,7 +105,7 @@ def _make(arguments: argparse.Namespace, given: list[str]) -> None:
 def _measure(module: nn.Module, traced: TracedModel, data: DataSplits) -> Mapping[str, object]:
     """Accuracies of the float network and of uniform bits on the whole validation and test splits."""
     module.eval()
-    evaluator = PtqEvaluator(traced, data)
+    evaluator = PtqEvaluator(traced, data, config=PtqConfig(validation_images=None))
     uniform = {}
     for bits in _REPORTED_BITS:
         assignment = BitAssignment.uniform(traced.network, bits)

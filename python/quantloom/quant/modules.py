@@ -16,6 +16,8 @@ from quantloom.quant.scheme import Grid
 
 __all__ = ["ActivationQuantizer", "QuantizedLayer", "Quantizer", "WeightQuantizer"]
 
+_CACHED_ELEMENTS = 1 << 17  # elements that several passes go over before the next ones are fetched (512 kB)
+
 
 class Quantizer(nn.Module):
     """Fake-quantizes one tensor; float (the identity) until a width is selected.
@@ -156,7 +158,9 @@ class QuantizedLayer(nn.Module):
         inverse = scale.reciprocal()
         weights = weights * (inverse if factor is None else _by_channel(factor * inverse, weights))
         codes = self._run(x, weights, None if bias is None else bias * inverse)
-        return codes.round_().clamp_(low, high).mul_(scale)
+        for piece in _pieces(codes):
+            piece.round_().clamp_(low, high).mul_(scale)
+        return codes
 
     def _take_statistics(self, x: Tensor, norm: _BatchNorm) -> Tensor:
         """What norm, activation and output make of x (in place) while norm averages its statistics over batches.
@@ -166,17 +170,18 @@ class QuantizedLayer(nn.Module):
         scale, low, high = self._codes()
         rows = x.movedim(1, -1).view(-1, x.shape[1])
         mean = rows.mean(0)
-        variance = rows.sub_(mean).square().mean(0)
+        pieces = _pieces(rows)
+        variance = torch.stack([piece.sub_(mean).square().sum(0) for piece in pieces]).sum(0) / len(rows)
         mean_so_far, variance_so_far = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
         batches = cast("Tensor", norm.num_batches_tracked).add_(1)
         mean_so_far += (mean - mean_so_far) / batches
         variance_so_far += (variance * (len(rows) / max(1, len(rows) - 1)) - variance_so_far) / batches
         factor = torch.rsqrt(variance + norm.eps) / scale
+        shift = torch.zeros_like(factor)
         if norm.affine:
-            rows.mul_(factor * norm.weight).add_(norm.bias / scale)
-        else:
-            rows.mul_(factor)
-        rows.round_().clamp_(low, high).mul_(scale)
+            factor, shift = factor * norm.weight, norm.bias / scale
+        for piece in pieces:
+            piece.mul_(factor).add_(shift).round_().clamp_(low, high).mul_(scale)
         return x
 
     def _codes(self) -> tuple[Tensor, int, int]:
@@ -208,6 +213,11 @@ class QuantizedLayer(nn.Module):
 def _by_channel(values: Tensor, weights: Tensor) -> Tensor:
     """Values (output channels,) shaped to multiply weights (output channels, ...)."""
     return values.view(-1, *(1,) * (weights.ndim - 1))
+
+
+def _pieces(x: Tensor) -> Sequence[Tensor]:
+    """Views of x along its first axis, small enough to stay in the cache while several operations go over them."""
+    return torch.split(x, max(1, _CACHED_ELEMENTS * len(x) // x.numel()))
 
 
 def _has_rows(x: Tensor) -> bool:

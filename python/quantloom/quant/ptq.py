@@ -28,9 +28,9 @@ class PtqConfig:
 
     calibration_images: int = 512
     statistics_images: int = 512
-    validation_images: int | None = None
+    validation_images: int | None = 1000
     test_images: int | None = None
-    batch: int = 200
+    batch: int = 250
 
     def __post_init__(self) -> None:
         for name in ("calibration_images", "statistics_images", "validation_images", "test_images", "batch"):
