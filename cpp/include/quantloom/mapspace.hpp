@@ -106,7 +106,8 @@ class Mapspace {
   [[nodiscard]] std::vector<Mapping> sample(std::size_t count, std::uint64_t seed, std::stop_token stop = {}) const;
   [[nodiscard]] Mapping materialize(const MappingView& view) const;
 
-  // Walks the whole space and counts what fits. bits: one entry per tensor, 0 = one element a word. The result does not
+  // Walks the whole space and counts what fits, with the packing of the compat model: whole elements in a word, partial
+  // sums as wide as their tensor. bits: one entry per tensor, 0 = one element a word. The result does not
   // depend on the number of threads. Throws Error(mapping) if bits exceed a word, or if the space is too large to walk.
   [[nodiscard]] MapspaceCount count(std::span<const int> bits, const CountOptions& options = {}) const;
   // The same for many settings in one pass.
