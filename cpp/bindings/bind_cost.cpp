@@ -117,7 +117,7 @@ void bind_cost(py::module_& m) {
     const EvaluateOptions options{parse_cost_model(model), false, parse_packing_rule(packing), psum_bits};
     return check_fit(arch, workload, resolve_names(workload, mapping), resolve_bits(workload, bits), options);
   }, py::arg("arch"), py::arg("workload"), py::arg("mapping"), py::kw_only(), py::arg("bits") = std::map<std::string, int>{},
-        py::arg("model") = "compat", py::arg("packing") = "word", py::arg("psum_bits") = 0,
+        py::arg("model") = std::string(cost_model_names().front()), py::arg("packing") = "word", py::arg("psum_bits") = 0,
         "Whether the mapping's tiles and spatial loops fit. Options and errors as for evaluate().");
   m.def("evaluate", [](const Arch& arch, const Workload& workload, const NamedMapping& mapping, const std::map<std::string, int>& bits,
                        const std::string& model, const std::string& packing, int psum_bits, bool always_step) {
@@ -130,7 +130,7 @@ void bind_cost(py::module_& m) {
     }();
     return name_cost(arch, workload, std::move(cost));
   }, py::arg("arch"), py::arg("workload"), py::arg("mapping"), py::kw_only(), py::arg("bits") = std::map<std::string, int>{},
-        py::arg("model") = "compat", py::arg("packing") = "word", py::arg("psum_bits") = 0, py::arg("always_step") = false,
+        py::arg("model") = std::string(cost_model_names().front()), py::arg("packing") = "word", py::arg("psum_bits") = 0, py::arg("always_step") = false,
         "Cost of a mapping with its breakdown.\n\n"
         "bits: width by tensor name; unnamed tensors take one word an element.\n"
         "model: one of COST_MODELS.\n"

@@ -80,7 +80,7 @@ void bind_mapper(py::module_& m) {
     const MapperOptions options{parse_objective(objective), parse_cost_model(model), parse_selection(selection), threads, budget,
                                 parse_packing_rule(packing), psum_bits};
     return optimize_settings(arch, workload, settings, options, progress);
-  }, py::arg("arch"), py::arg("workload"), py::arg("settings"), py::kw_only(), py::arg("objective") = "edp", py::arg("model") = "compat",
+  }, py::arg("arch"), py::arg("workload"), py::arg("settings"), py::kw_only(), py::arg("objective") = "edp", py::arg("model") = std::string(cost_model_names().front()),
         py::arg("selection") = "all", py::arg("threads") = 0, py::arg("budget") = 0, py::arg("packing") = "word", py::arg("psum_bits") = 0, py::arg("progress") = py::none(),
         "Best mapping for each bit setting ({tensor name: bits}), all settings in one pass over the mapspace.\n\n"
         "progress(done, total) is called from the calling thread every 50 ms. Interruptible by Ctrl-C.\n"

@@ -144,19 +144,19 @@ TEST(CompatRecorded, WhatDoesNotFitFailsWhereTheReferenceFails) {
     const std::vector<int> bits = test::read_bits(workload, record.at("problem"));
     if (record.at("kind") == "bitwidth_exceeds_word") {
       ++too_wide;
-      const auto caught = test::caught_from([&] { (void)check_fit(arch, workload, mapping, bits); });
+      const auto caught = test::caught_from([&] { (void)check_fit(arch, workload, mapping, bits, {CostModel::compat}); });
       EXPECT_EQ(caught.kind, ErrorKind::mapping);
       EXPECT_EQ(caught.message, "bits of Inputs: 24 bits do not fit the 16-bit words of level 'psum_spad'");
       continue;
     }
-    const Fit fit = check_fit(arch, workload, mapping, bits);
+    const Fit fit = check_fit(arch, workload, mapping, bits, {CostModel::compat});
     EXPECT_EQ(fit.reason, record.at("kind") == "fanout" ? Fit::Reason::fanout : Fit::Reason::capacity);
     EXPECT_EQ(fit.level < 0 ? arch.arithmetic().name : arch.level(fit.level).name, record.at("fail_levels").at(0));
     const auto [need, have] = numbers_in(record.at("reasons").at(0));
     EXPECT_EQ(fit.need, need);
     EXPECT_EQ(fit.have, have);
     if (record.at("kind") == "fits_at_low_bitwidth") {
-      EXPECT_TRUE(check_fit(arch, workload, mapping, test::read_bits(workload, record.at("valid_at"))).fits());
+      EXPECT_TRUE(check_fit(arch, workload, mapping, test::read_bits(workload, record.at("valid_at")), {CostModel::compat}).fits());
     }
   }
   EXPECT_EQ(too_wide, 1);

@@ -159,8 +159,8 @@ def test_all_records_are_here() -> None:
 def test_every_recorded_field_is_reproduced(name: str, always_step: bool) -> None:
     record = VALID[name]
     arch, workload, mapping, bits = read_case(record)
-    assert check_fit(arch, workload, mapping, bits=bits).fits
-    cost = evaluate(arch, workload, mapping, bits=bits, always_step=always_step)
+    assert check_fit(arch, workload, mapping, bits=bits, model="compat").fits
+    cost = evaluate(arch, workload, mapping, bits=bits, model="compat", always_step=always_step)
     assert set(record["outputs"]["levels"]) == set(cost.levels) == {level.name for level in arch.levels}
     assert differences(cost, record["outputs"]) == []
 
@@ -169,21 +169,21 @@ def test_every_recorded_field_is_reproduced(name: str, always_step: bool) -> Non
 def test_what_does_not_fit_fails_where_the_reference_fails(name: str) -> None:
     record = INVALID[name]
     arch, workload, mapping, bits = read_case(record)
-    fit = check_fit(arch, workload, mapping, bits=bits)
+    fit = check_fit(arch, workload, mapping, bits=bits, model="compat")
     need, have = (int(number) for number in re.findall(r"\d+", record["reasons"][0]))
     assert not fit.fits
     assert fit.reason == ("fanout" if record["kind"] == "fanout" else "capacity")
     assert (arch.levels[fit.level] if fit.level >= 0 else arch.arithmetic).name == record["fail_levels"][0]
     assert (fit.need, fit.have) == (need, have)
     with pytest.raises(InfeasibleError) as caught:
-        evaluate(arch, workload, mapping, bits=bits)
+        evaluate(arch, workload, mapping, bits=bits, model="compat")
     assert caught.value.message == f"mapping does not fit: {fit.message}"
 
 
 @pytest.mark.parametrize("name", [name for name in UNFIT if INVALID[name]["kind"] == "fits_at_low_bitwidth"])
 def test_the_same_mapping_fits_at_fewer_bits(name: str) -> None:
     arch, workload, mapping, _ = read_case(INVALID[name])
-    assert check_fit(arch, workload, mapping, bits=INVALID[name]["valid_at"]["bitwidths"]).fits
+    assert check_fit(arch, workload, mapping, bits=INVALID[name]["valid_at"]["bitwidths"], model="compat").fits
 
 
 def test_bits_wider_than_a_word_are_refused() -> None:
@@ -191,6 +191,6 @@ def test_bits_wider_than_a_word_are_refused() -> None:
     arch, workload, mapping, bits = read_case(INVALID[TOO_WIDE[0]])
     for refuse in (check_fit, evaluate):
         with pytest.raises(MappingError) as caught:
-            refuse(arch, workload, mapping, bits=bits)
+            refuse(arch, workload, mapping, bits=bits, model="compat")
         assert caught.value.message == "bits of Inputs: 24 bits do not fit the 16-bit words of level 'psum_spad'"
         assert caught.value.hint == "use at most 16 bits"

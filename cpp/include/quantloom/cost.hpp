@@ -101,7 +101,7 @@ enum class PackingRule { word, dense, none };
 [[nodiscard]] PackingRule parse_packing_rule(std::string_view text);
 
 struct EvaluateOptions {
-  CostModel model = CostModel::compat;
+  CostModel model = CostModel::default_model;
   // compat: counts every tensor by stepping through the nest, also those a closed form is known for. For tests.
   bool always_step = false;
   // The default model only; compat packs by word and knows no partial sums.

@@ -26,7 +26,7 @@ enum class Objective { energy, cycles, edp, ed2p };
 
 struct MapperOptions {
   Objective objective = Objective::edp;
-  CostModel model = CostModel::compat;
+  CostModel model = CostModel::default_model;
   Selection selection = Selection::all;
   int threads = 0;       // 0: all the machine has
   Count budget = 0;      // mappings to price at most (spread evenly over the space); 0: no limit

@@ -41,7 +41,12 @@ def tensor_bits(workload: _core.Workload, bits: Bits) -> dict[str, int]:
 
 
 def evaluate(
-    arch: _core.Arch, workload: _core.Workload, mapping: _core.Mapping, *, bits: Bits = None, model: str = "compat"
+    arch: _core.Arch,
+    workload: _core.Workload,
+    mapping: _core.Mapping,
+    *,
+    bits: Bits = None,
+    model: str = _core.COST_MODELS[0],
 ) -> _core.Cost:
     """Cost of one mapping, broken down by level, tensor and action. Energies in pJ over all instances.
 
@@ -56,7 +61,7 @@ def optimize(
     *,
     bits: Bits = None,
     objective: str = "edp",
-    model: str = "compat",
+    model: str = _core.COST_MODELS[0],
     selection: str = "all",
     threads: int = 0,
     budget: int = 0,

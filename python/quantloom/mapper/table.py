@@ -65,7 +65,7 @@ def cost_table(
     *,
     bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8),
     objective: str = "edp",
-    model: str = "compat",
+    model: str = _core.COST_MODELS[0],
     selection: str = "all",
     threads: int = 0,
     budget: int = 0,
