@@ -84,7 +84,7 @@ std::vector<Optimum> optimize_exactly(const Arch& arch, const Workload& workload
     const exact::Incumbent best = search.solve(table.classes[c], seeds, options.budget, stop, effort);
     Optimum& optimum = by_class[c];
     optimum.found = best.found;
-    optimum.certificate.method = "branch and bound";
+    optimum.certificate.method = "branch and bound over loop-order skeletons, lanes and factor vectors";
     optimum.certificate.space_size = size;
     optimum.certificate.considered = effort.priced;
     optimum.certificate.fitting = effort.priced;

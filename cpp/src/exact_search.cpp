@@ -1,7 +1,9 @@
 #include "exact_search.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
+#include <tuple>
 
 namespace quantloom::exact {
 namespace {
@@ -184,19 +186,23 @@ void Search::open(const Candidate& candidate) {
     }
     bool moves_window = false;
     for (const auto& window : plan_->windows) moves_window = moves_window || (problem_.tensors[static_cast<std::size_t>(window->tensor())].relevant & dims_inside) != 0;
-    if (!moves_window) windows_known_ = g;
+    // With one dim further in, the bucket fixes how its lanes lie; with several it would not.
+    if (!moves_window && std::popcount(dims_inside) <= 1) windows_known_ = g;
     dims_inside |= dims_here;
     // Any member stands for the lanes until one is chosen.
     for (std::size_t i = 0; i < vectors.group().dims.size(); ++i) rows_[static_cast<std::size_t>(vectors.group().dims[i])] = vectors.row(members.members.front(), i);
   }
-  const std::vector<double>& ratios = plan_->ratios[static_cast<std::size_t>(signature.ratio)];
+  weigh_windows(plan_->ratios[static_cast<std::size_t>(signature.ratio)]);
+  descend(0, signature.constant_pj);
+}
+
+void Search::weigh_windows(const std::vector<double>& ratios) {
   window_weights_.assign(plan_->windows.size(), ratios);
   for (std::size_t w = 0; w < plan_->windows.size(); ++w) {
     const auto t = static_cast<std::size_t>(plan_->windows[w]->tensor());
     const auto& packing = settings_.packings[t][static_cast<std::size_t>(packing_[t])];
     for (std::size_t l = 0; l < ratios.size(); ++l) window_weights_[w][l] /= static_cast<double>(packing.elements_per_word[l]);
   }
-  descend(0, signature.constant_pj);
 }
 
 void Search::choose(std::size_t depth, int vector) {

@@ -79,6 +79,7 @@ class Search {
   [[nodiscard]] double objective_bound(double energy_pj, double cycles) const;
   [[nodiscard]] double energy_limit(double cycles) const;
   void open(const Candidate& candidate);
+  void weigh_windows(const std::vector<double>& ratios);
   void descend(std::size_t depth, double spent_pj);
   void choose(std::size_t depth, int vector);
   [[nodiscard]] bool fits(std::size_t depth) const;
