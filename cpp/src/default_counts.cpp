@@ -18,7 +18,7 @@ int outside_end(const Nest& nest, int child) { return child < 0 ? nest.num_loops
 
 Count minus(Count a, Count b) { return a == kSaturated ? kSaturated : a - b; }
 
-// Section 5.2, no window: tiles are equal or disjoint, so a tile is new at each iteration of the temporal loops from the
+// Section 5.5, no window: tiles are equal or disjoint, so a tile is new at each iteration of the temporal loops from the
 // innermost relevant one outwards.
 Count tile_visits(const Workload& workload, const Nest& nest, int tensor, int child) {
   Count visits = 1;
@@ -57,7 +57,7 @@ struct Steps {
   }
 };
 
-// Different values of sum i_k * step_k with 0 <= i_k < bound_k.
+// Section 5.6: different values of sum i_k * step_k with 0 <= i_k < bound_k.
 Count distinct_sums(Steps& steps, DefaultScratch& scratch) {
   std::sort(steps.of.begin(), steps.of.begin() + steps.count);
   Count first = 1;  // the values 0, grain, 2 * grain ... (n - 1) * grain
@@ -134,7 +134,7 @@ Count distinct_points(const TensorSpec& tensor, const Nest& nest, int begin, int
   return static_cast<Count>(last - order.begin());
 }
 
-// Section 6.1: no reduction is left to do above the level, in other instances.
+// Section 6.8: no reduction is left to do above the level, in other instances.
 bool is_complete_above(const Workload& workload, const Nest& nest, int tensor, int level) {
   for (int i = 0; i < outside_end(nest, level); ++i) {
     const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];

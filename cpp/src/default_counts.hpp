@@ -1,5 +1,5 @@
 // How the default model counts: a buffer holds exactly its current tile, and every count is a closed form over the loops.
-// Sections 5 and 6 of docs/model.md. Internal to the core.
+// Sections 5.5 to 6.9 of docs/model.md. Internal to the core.
 #pragma once
 
 #include <array>

@@ -70,7 +70,7 @@ void resolve_bypass(const Nest& nest, int tensor, TensorCounts& counts) {
 
 double pack(double count, Count per_word) { return std::ceil(count / static_cast<double>(per_word)); }
 
-// Section 6.6 and 7: final counts of one tensor at one level, packed into words.
+// Sections 6.6 and 7.1: final counts of one tensor at one level, packed into words.
 void fill_storage_counts(const Nest& nest, const Level& level, int l, bool kept,
                          Count per_word, const TensorCounts& counts, TensorLevelCost& out) {
   const auto at = static_cast<std::size_t>(l);
@@ -116,7 +116,7 @@ void charge_storage(const Nest& nest, const Level& level, int l, bool is_output,
   out.address_energy_pj = addresses * level.address_energy_pj.value_or(0) * clusters;
 }
 
-// Sections 7 and 8: the network between this level and its children.
+// Sections 7.1 and 8, compat: the network between this level and its children.
 TensorNetworkCost charge_network(const Nest& nest, const Level& level, int l, bool packed,
                                  Count per_word, const TensorCounts& counts) {
   const LevelAccesses& accesses = counts.accesses[static_cast<std::size_t>(l)];
@@ -170,7 +170,7 @@ Count pack_sums(Count sums, Count complete, const Widths& widths) {
   return packed_words(sums - complete, widths.psum, complete, widths.own);
 }
 
-// Section 6 and 7, default model: packed counts of one tensor at one level.
+// Sections 6.7, 6.8 and 7.2: packed counts of one tensor at one level.
 void fill_default_counts(const Nest& nest, const Level& level, int l, bool kept, const Widths& widths, const DefaultLevelCounts& counts,
                          bool is_output, TensorLevelCost& out) {
   out.kept = kept;
@@ -193,7 +193,7 @@ void fill_default_counts(const Nest& nest, const Level& level, int l, bool kept,
   out.temporal_reductions = out.reads;
 }
 
-// Section 8, default model: the network between this level and its children.
+// Sections 6.9 and 8, default model: the network between this level and its children.
 TensorNetworkCost charge_default_network(const Nest& nest, const Level& level, int l, const Widths& widths,
                                          const DefaultLevelCounts& counts, bool is_output) {
   TensorNetworkCost out;
