@@ -21,7 +21,7 @@ UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=UNHURRIED)
 CASES = st.randoms(use_true_random=False).map(random_case)
 COUNTS = ("kept", "tile_elements", "utilized_words", "reads", "fills", "updates", "energy_pj", "address_energy_pj")
-PACKINGS = ("word", "dense", "none")
+PACKINGS = ("dense", "word", "none")
 
 
 def evaluate(case: Case, model: str = "default", packing: str = "word", psum_bits: int = 0) -> _core.Cost:
