@@ -191,6 +191,7 @@ def _totals(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
     certificates = [each.best.certificate for each in mapped if each.same_as is None]
     reused = len(mapped) - len(certificates)
     equal = f"; {plural(reused, 'equal layer')} solved with them" if reused else ""
+    summed = f"; the layers' own EDPs add up to {edp_text(totals['sum_edp_pj_cycles'])}"
     proven = sum(certificate.exhausted for certificate in certificates)
     looked_at = sum(int(certificate.space_size) for certificate in certificates)
     if proven == len(certificates):
@@ -200,8 +201,7 @@ def _totals(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
     return [
         f"energy       {energy_text(totals['energy_pj'])}",
         f"cycles       {count_text(totals['latency_cycles'])}",
-        f"EDP          {edp_text(totals['edp_pj_cycles'])} pJ*cycles (of the network); the sum over layers is"
-        f" {edp_text(totals['sum_edp_pj_cycles'])}",
+        *wrapped(f"EDP          {edp_text(totals['edp_pj_cycles'])} pJ*cycles of the network{summed}", hang=13),
         f"utilization  {percent(totals['utilization'])}; {count_text(totals['macs'])} MACs",
         *wrapped(f"certificate  {proof}", hang=13),
     ]

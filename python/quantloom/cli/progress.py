@@ -79,9 +79,9 @@ class Progress:
 
     def _draw(self, done: float, total: int, text: str) -> None:
         if self._bar is None or self._task is None:
-            self._bar = _make_bar()
+            self._bar = _make_bar(is_open=not total)
             self._bar.start()
-            self._task = self._bar.add_task(text)
+            self._task = self._bar.add_task(text, total=total or None)
             # the time left counts from when the work began, not from when the bar appeared
             self._bar.tasks[0].start_time = self._bar.get_time() - (time.monotonic() - self._began)
         self._bar.update(self._task, completed=done, total=total or None, description=text)
@@ -103,16 +103,18 @@ def waiting(text: str) -> Iterator[None]:
         yield
 
 
-def _make_bar() -> rich_progress.Progress:
+def _make_bar(*, is_open: bool) -> rich_progress.Progress:
+    """A bar of rich; is_open: without an end, so without a time left."""
+    from rich import progress as parts
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     no_color = bool(os.environ.get("NO_COLOR"))
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
+    left: list[parts.ProgressColumn]
+    left = [parts.TimeElapsedColumn()] if is_open else [parts.MofNCompleteColumn(), parts.TimeRemainingColumn()]
+    return parts.Progress(
+        parts.TextColumn("{task.description}", markup=False),
+        parts.BarColumn(bar_width=30),
+        *left,
         console=Console(stderr=True, no_color=no_color, highlight=False),
         transient=True,
     )

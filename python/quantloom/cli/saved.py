@@ -46,12 +46,14 @@ class MappingFiles:
         return self.directory / f"{stem}.workload.yaml", self.directory / f"{stem}.mapping.yaml"
 
 
-def check_writable(path: Path, *, is_forced: bool = False) -> None:
-    """Raise QuantloomError if a file cannot be written at path, or is there already and must stay."""
+def check_writable(path: Path, *, is_forced: bool = False, hint: str = "choose another name") -> None:
+    """Raise QuantloomError if a file cannot be written at path, or is there already and must stay.
+
+    hint: what to do about a file that is there.
+    """
     if path.exists() and not (is_forced and path.is_file()):
-        hint = "choose another name" if is_forced or path.is_dir() else "choose another name, or remove it"
         message = f"{path} exists already"
-        raise QuantloomError(message, hint=hint)
+        raise QuantloomError(message, hint="choose another name" if path.is_dir() else hint)
     parent = next(parent for parent in path.absolute().parents if parent.exists() or parent.is_symlink())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         what = "cannot be written to" if parent.is_dir() else "is not a directory"

@@ -33,7 +33,7 @@ def add_parser(commands: Subparsers) -> Parser:
         description="Search the bits of every tensor of a network, each with its best mappings, for the best\n"
         "trade-offs between accuracy and hardware cost. Results go to a run directory: manifest.json,\n"
         "front.json, front.csv, front.png, mappings.json and every measured accuracy.",
-        epilog="example:\n  quantloom search --demo --evaluations 12 -o my-run",
+        epilog="example:\n  quantloom search --demo --evaluations 10 -o my-run",
     )
     parser.add_argument("config", metavar="CONFIG.yaml", nargs="?", help="the settings of the search")
     parser.add_argument(

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     if path.suffix != ".csv":
         message = f"{path}: a table is written as CSV"
         raise QuantloomError(message, hint="give a name that ends in .csv")
-    check_writable(path, is_forced=args.force)
+    check_writable(path, is_forced=args.force, hint="choose another name, or give --force")
     arch = load_arch(args.arch)
     bits = args.bits or packing_class_bits([level.word_bits for level in arch.levels])
     network = read_network(args.model)

@@ -1,0 +1,48 @@
+"""The main job through the command line, on the demo, as small as it can be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+SMALL = ["--evaluations", "7", "--seed", "3", "--threads", "1"]
+
+
+@pytest.mark.slow
+def test_the_demo_writes_a_run_that_can_be_read_and_resumed(quantloom: Run, directory: Path) -> None:
+    result = quantloom("search", "--demo", *SMALL)
+    assert result.code == 0, result.err
+    run = directory / "runs" / "demo-1"
+    assert "uniform-8" in result.out
+    assert "saved against uniform bits" in result.out
+    assert "written to runs/demo-1: manifest.json, evaluations.jsonl, front.json, front.csv" in result.out
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["sessions"][0]["command"] == ["quantloom", "search", "--demo", *SMALL]
+    assert set(manifest["inputs"]) == {"arch", "network", "weights", "data"}
+    assert (run / "front.png").read_bytes().startswith(b"\x89PNG")
+
+    front = json.loads((run / "front.json").read_text())
+    lines = (run / "evaluations.jsonl").read_text().splitlines()
+    # as if it had been killed in the middle, with half a line written
+    (run / "evaluations.jsonl").write_text("\n".join(lines[:5]) + "\n" + lines[5][:10])
+    for name in ("front.json", "front.csv", "front.png", "mappings.json"):
+        (run / name).unlink()
+    resumed = quantloom("search", "--resume", str(run), "--json")
+    assert resumed.code == 0, resumed.err
+    assert json.loads((run / "front.json").read_text()) == front
+    assert resumed.json["command"] == "search"
+    assert resumed.json["points"] == front["points"]
+    assert resumed.json["run_directory"] == str(run)
+
+    (directory / "changed.yaml").write_text("")
+    manifest["config"]["seed"] = "many"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    refused = quantloom("search", "--resume", str(run))
+    assert (refused.code, refused.out) == (1, "")
