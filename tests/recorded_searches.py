@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,7 @@ def read_records(name: str) -> list[Record]:
 
 
 SEARCHES = [
-    record
-    for name in ("small", "full_tool", "optimum", "scaled")
-    for record in read_records(f"mapspace_{name}.json")
+    record for name in ("small", "full_tool", "optimum", "scaled") for record in read_records(f"mapspace_{name}.json")
 ]
 SIZES = read_records("mapspace_sizes.json")
 PAPER = read_golden("mapspace_paper.json")
@@ -53,7 +51,7 @@ def tool_constraint(written: Record, position: int) -> Constraint:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def arch_named(name: str) -> Arch:
     return load_arch(GOLDEN / "tiny.yaml" if name == "tiny" else name)
 

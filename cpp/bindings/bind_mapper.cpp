@@ -76,13 +76,14 @@ void bind_mapper(py::module_& m) {
       });
   m.def("optimize", [](const Arch& arch, const Workload& workload, const std::vector<std::map<std::string, int>>& settings,
                        const std::string& objective, const std::string& model, const std::string& selection, int threads, Count budget,
-                       const std::string& packing, int psum_bits, const py::object& progress) {
+                       const std::string& packing, int psum_bits, const std::string& method, const py::object& progress) {
     const MapperOptions options{parse_objective(objective), parse_cost_model(model), parse_selection(selection), threads, budget,
-                                parse_packing_rule(packing), psum_bits};
+                                parse_packing_rule(packing), psum_bits, parse_search_method(method)};
     return optimize_settings(arch, workload, settings, options, progress);
   }, py::arg("arch"), py::arg("workload"), py::arg("settings"), py::kw_only(), py::arg("objective") = "edp", py::arg("model") = std::string(cost_model_names().front()),
-        py::arg("selection") = "all", py::arg("threads") = 0, py::arg("budget") = 0, py::arg("packing") = "word", py::arg("psum_bits") = 0, py::arg("progress") = py::none(),
-        "Best mapping for each bit setting ({tensor name: bits}), all settings in one pass over the mapspace.\n\n"
+        py::arg("selection") = "all", py::arg("threads") = 0, py::arg("budget") = 0, py::arg("packing") = "word", py::arg("psum_bits") = 0, py::arg("method") = "automatic", py::arg("progress") = py::none(),
+        "Best mapping for each bit setting ({tensor name: bits}), all settings together.\n\n"
+        "method: automatic, exhaustive or branch-and-bound; the answers are the same.\n"
         "progress(done, total) is called from the calling thread every 50 ms. Interruptible by Ctrl-C.\n"
         "Raises MappingError for bits that exceed a word, SpecError for unknown options or impossible constraints.");
 }

@@ -8,6 +8,7 @@
 #include <limits>
 #include <mutex>
 
+#include "exact_mapper.hpp"
 #include "nest.hpp"
 #include "quantloom/error.hpp"
 #include "quantloom/mapspace.hpp"
@@ -257,28 +258,9 @@ double universal_bound(const Arch& arch, const Workload& workload, Objective obj
   return kBoundMargin * objective_value(objective, macs * arch.arithmetic().energy_pj, cycles);
 }
 
-}  // namespace
-
-Objective parse_objective(std::string_view text) {
-  if (text == "energy") return Objective::energy;
-  if (text == "cycles") return Objective::cycles;
-  if (text == "edp") return Objective::edp;
-  if (text == "ed2p") return Objective::ed2p;
-  throw Error(ErrorKind::spec, "unknown objective '" + std::string(text) + "'", "the objectives are: energy, cycles, edp, ed2p");
-}
-
-double objective_value(Objective objective, double energy_pj, double cycles) noexcept {
-  switch (objective) {
-    case Objective::energy: return energy_pj;
-    case Objective::cycles: return cycles;
-    case Objective::edp: return energy_pj * cycles;
-    case Objective::ed2p: return energy_pj * cycles * cycles;
-  }
-  return kInfinity;
-}
-
-std::vector<Optimum> optimize(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
-                              const MapperOptions& options, std::stop_token stop, const Progress& progress) {
+std::vector<Optimum> optimize_exhaustively(const Arch& arch, const Workload& workload,
+                                           const std::vector<std::vector<int>>& settings,
+                                           const MapperOptions& options, std::stop_token stop, const Progress& progress) {
   const SettingTable table = group_settings(arch, workload, settings, options);
   const Mapspace space(arch, workload, options.selection);
   std::uint64_t total = 1;
@@ -315,6 +297,48 @@ std::vector<Optimum> optimize(const Arch& arch, const Workload& workload, const 
   std::vector<Optimum> out;
   for (const int c : table.class_of) out.push_back(by_class[static_cast<std::size_t>(c)]);
   return out;
+}
+
+SearchMethod choose_method(const Arch& arch, const Workload& workload, const MapperOptions& options) {
+  if (options.method != SearchMethod::automatic) return options.method;
+  const bool listable = options.budget == 0 && can_optimize_exactly(arch, workload, options);
+  return listable ? SearchMethod::branch_and_bound : SearchMethod::exhaustive;
+}
+
+}  // namespace
+
+SearchMethod parse_search_method(std::string_view text) {
+  if (text == "automatic") return SearchMethod::automatic;
+  if (text == "exhaustive") return SearchMethod::exhaustive;
+  if (text == "branch-and-bound") return SearchMethod::branch_and_bound;
+  throw Error(ErrorKind::spec, "unknown search method '" + std::string(text) + "'",
+              "the methods are: automatic, exhaustive, branch-and-bound");
+}
+
+Objective parse_objective(std::string_view text) {
+  if (text == "energy") return Objective::energy;
+  if (text == "cycles") return Objective::cycles;
+  if (text == "edp") return Objective::edp;
+  if (text == "ed2p") return Objective::ed2p;
+  throw Error(ErrorKind::spec, "unknown objective '" + std::string(text) + "'", "the objectives are: energy, cycles, edp, ed2p");
+}
+
+double objective_value(Objective objective, double energy_pj, double cycles) noexcept {
+  switch (objective) {
+    case Objective::energy: return energy_pj;
+    case Objective::cycles: return cycles;
+    case Objective::edp: return energy_pj * cycles;
+    case Objective::ed2p: return energy_pj * cycles * cycles;
+  }
+  return kInfinity;
+}
+
+std::vector<Optimum> optimize(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
+                              const MapperOptions& options, std::stop_token stop, const Progress& progress) {
+  if (choose_method(arch, workload, options) == SearchMethod::branch_and_bound) {
+    return optimize_exactly(arch, workload, settings, options, std::move(stop), progress);
+  }
+  return optimize_exhaustively(arch, workload, settings, options, std::move(stop), progress);
 }
 
 }  // namespace quantloom

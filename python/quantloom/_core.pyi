@@ -534,10 +534,8 @@ class Mapspace:
     selection: 'all' constraints of the architecture, only those that its hardware imposes ('architecture'), or none
     but the fanout ('free'). Raises SpecError for contradictory constraints, InfeasibleError if no mapping obeys them.
     """
-    def __getstate__(self) -> tuple[Arch, Workload, str]: ...
     def __init__(self, arch: Arch, workload: Workload, *, selection: str = "all") -> None: ...
     def __repr__(self) -> str: ...
-    def __setstate__(self, arg0: tuple) -> None: ...
     def at(self, index: int) -> Mapping:
         """
         The mapping with this index. It may exceed fanout or capacity. Raises MappingError outside of 0..size()-1.
@@ -732,11 +730,13 @@ def optimize(
     budget: typing.SupportsInt | typing.SupportsIndex = 0,
     packing: str = "word",
     psum_bits: typing.SupportsInt | typing.SupportsIndex = 0,
+    method: str = "automatic",
     progress: typing.Any = None,
 ) -> list[Optimum]:
     """
-    Best mapping for each bit setting ({tensor name: bits}), all settings in one pass over the mapspace.
+    Best mapping for each bit setting ({tensor name: bits}), all settings together.
 
+    method: automatic, exhaustive or branch-and-bound; the answers are the same.
     progress(done, total) is called from the calling thread every 50 ms. Interruptible by Ctrl-C.
     Raises MappingError for bits that exceed a word, SpecError for unknown options or impossible constraints.
     """

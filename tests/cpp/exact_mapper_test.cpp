@@ -170,6 +170,7 @@ bool compare(std::uint32_t seed, Objective objective, CostModel model, int& foun
   options.objective = objective;
   options.model = model;
   options.threads = 1;
+  options.method = SearchMethod::exhaustive;
   try {
     const Mapspace space(arch, workload);
     if (points(space) > kLargestSpace * 5040 || space.sizes().bypass > 64) return false;

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from recorded_searches import SEARCHES, name_of, space_of
 
 from quantloom import _core
+from recorded_searches import SEARCHES, name_of, space_of
 
 OBJECTIVES = {"edp": "edp", "energy": "energy", "delay": "cycles"}
 BEST = {"edp": "edp", "energy": "energy", "delay": "cycles"}
 
 
-@pytest.mark.parametrize(
-    "record", SEARCHES, ids=[f"{name_of(record)}-{record['metric']}" for record in SEARCHES]
-)
+@pytest.mark.parametrize("record", SEARCHES, ids=[f"{name_of(record)}-{record['metric']}" for record in SEARCHES])
 def test_recorded_exhaustive_optimum(record: dict[str, Any]) -> None:
     space = space_of(record)
     [optimum] = _core.optimize(

@@ -56,7 +56,11 @@ WORKLOADS = {
 def test_optimum_is_the_least_of_all_points_of_the_mapspace(workload: _core.Workload, objective: str) -> None:
     orders = [
         _core.Constraint(
-            origin="mapspace", level=level, target="temporal", permutation_inner=list(workload.dims), has_permutation=True
+            origin="mapspace",
+            level=level,
+            target="temporal",
+            permutation_inner=list(workload.dims),
+            has_permutation=True,
         )
         for level in ("pe", "buffer", "dram")
     ]
@@ -69,7 +73,9 @@ def test_optimum_is_the_least_of_all_points_of_the_mapspace(workload: _core.Work
         if _core.check_fit(arch, workload, mapping, bits=bits):
             cost = _core.evaluate(arch, workload, mapping, bits=bits, model="compat")
             energy, cycles = cost.energy_pj, cost.cycles
-            values.append({"energy": energy, "cycles": cycles, "edp": energy * cycles, "ed2p": energy * cycles**2}[objective])
+            values.append(
+                {"energy": energy, "cycles": cycles, "edp": energy * cycles, "ed2p": energy * cycles**2}[objective]
+            )
     [found] = _core.optimize(arch, workload, [bits], objective=objective, model="compat", threads=1)
     assert found.objective == pytest.approx(min(values), rel=1e-12)
     cost = ql.evaluate(arch, workload, found.mapping, bits=bits, model="compat")
@@ -82,7 +88,10 @@ def test_any_number_of_threads_gives_the_same_answer() -> None:
     settings = [{"Weights": w, "Inputs": 8, "Outputs": 8} for w in (2, 4, 8)]
     results = [_core.optimize(arch, workload, settings, threads=threads) for threads in (1, 2, 7)]
     described = [
-        [(o.objective, o.energy_pj, o.cycles, o.mapping, o.certificate.considered, o.certificate.fitting) for o in result]
+        [
+            (o.objective, o.energy_pj, o.cycles, o.mapping, o.certificate.considered, o.certificate.fitting)
+            for o in result
+        ]
         for result in results
     ]
     assert described[0] == described[1] == described[2]
@@ -155,7 +164,9 @@ def test_bad_options_are_refused() -> None:
 def test_a_table_knows_equal_layers_once() -> None:
     network = ql.load_network("mobilenet_v1:width=0.25,input=32")
     steps: list[int] = []
-    table = ql.cost_table(network, ql.load_arch("eyeriss"), bits=(8,), progress=lambda _done, total, _text: steps.append(total))
+    table = ql.cost_table(
+        network, ql.load_arch("eyeriss"), bits=(8,), progress=lambda _done, total, _text: steps.append(total)
+    )
     assert len(set(table.shape_of)) == steps[0] < len(network.layers)
     mapping = table.mapping(network.layers[0].name, ql.BitWidths.uniform(8))
     cost = ql.evaluate(ql.load_arch("eyeriss"), network.layers[0].workload, mapping, bits=8, model=table.model)

@@ -24,6 +24,13 @@ enum class Objective { energy, cycles, edp, ed2p };
 // energy_pj, cycles, energy_pj * cycles or energy_pj * cycles^2.
 [[nodiscard]] double objective_value(Objective objective, double energy_pj, double cycles) noexcept;
 
+// branch_and_bound looks at few mappings and is for spaces whose groups of dims can be listed; exhaustive walks them all.
+// automatic: branch and bound where it is possible and no budget is set. The answers are the same.
+enum class SearchMethod { automatic, exhaustive, branch_and_bound };
+
+// "automatic", "exhaustive" or "branch-and-bound"; anything else is an Error(spec).
+[[nodiscard]] SearchMethod parse_search_method(std::string_view text);
+
 struct MapperOptions {
   Objective objective = Objective::edp;
   CostModel model = CostModel::default_model;
@@ -32,15 +39,17 @@ struct MapperOptions {
   Count budget = 0;      // mappings to price at most (spread evenly over the space); 0: no limit
   PackingRule packing = PackingRule::word;  // the last two: as in EvaluateOptions
   int psum_bits = 0;
+  SearchMethod method = SearchMethod::automatic;
 };
 
 // What stands behind "optimal": the space, how much of it was looked at, and a bound that holds in any case.
 struct Certificate {
   std::string method;          // how the space was searched
   std::string space_size;      // points of the mapspace, decimal
-  Count considered = 0;        // different mappings within the fanout that were looked at
+  Count considered = 0;        // different mappings within the fanout that were looked at one by one
   Count fitting = 0;           // of these, mappings whose tiles fit at these bits
-  Count pruned_by_bound = 0;   // fitting mappings left out because their lower bound exceeds the best
+  Count pruned_by_bound = 0;   // left out because their lower bound exceeds the best: fitting mappings (exhaustive), or
+                               // branches of the search (branch and bound)
   bool exhausted = false;      // the whole space is accounted for: the result is the optimum of the space
   double lower_bound = 0;      // no mapping of the space has a smaller objective
 };
@@ -60,7 +69,7 @@ struct Optimum {
   double cycles = 0;
   double objective = 0;
   Certificate certificate;
-  Infeasibility infeasibility;  // meaningful if nothing was found
+  Infeasibility infeasibility;  // meaningful if nothing was found by an exhaustive search
 };
 
 using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;

@@ -87,6 +87,10 @@ def optimize(
         progress=report,
     )
     if not found.found:
+        if found.certificate.method != "exhaustive":  # only a full walk knows the mapping that comes nearest
+            [found] = _core.optimize(
+                arch, workload, [widths], model=model, selection=selection, threads=threads, method="exhaustive"
+            )
         raise explain_infeasible(arch, workload, widths, found)
     cost = _core.evaluate(arch, workload, found.mapping, bits=widths, model=model)
     return Optimum(mapping=found.mapping, cost=cost, certificate=found.certificate)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,16 +80,12 @@ def cost_table(
     Raises MappingError if a width exceeds a word of the architecture. Combinations that fit nowhere get infinite cost.
     """
     widths = tuple(sorted(set(bits)))
-    settings = [
-        {"Weights": w, "Inputs": i, "Outputs": o} for w, i, o in itertools.product(widths, repeat=3)
-    ]
+    settings = [{"Weights": w, "Inputs": i, "Outputs": o} for w, i, o in itertools.product(widths, repeat=3)]
     distinct: dict[_core.Workload, int] = {}
     shape_of = tuple(distinct.setdefault(layer.workload.renamed("layer"), len(distinct)) for layer in network.layers)
     first_layer = [network.layers[shape_of.index(shape)].name for shape in range(len(distinct))]
-    optima: list[tuple[_core.Optimum, ...]] = []
-    for shape, workload in enumerate(distinct):
-        if progress is not None:
-            progress(shape, len(distinct), first_layer[shape])
+
+    def solve(workload: _core.Workload, poll: Callable[[int, int], None]) -> tuple[_core.Optimum, ...]:
         found = _core.optimize(
             arch,
             workload,
@@ -93,13 +93,13 @@ def cost_table(
             objective=objective,
             model=model,
             selection=selection,
-            threads=threads,
+            threads=1,
             budget=budget,
-            progress=None,
+            progress=poll,
         )
-        optima.append(tuple(found))
-    if progress is not None:
-        progress(len(distinct), len(distinct), "done")
+        return tuple(found)
+
+    optima = _solve_all(solve, tuple(distinct), first_layer, threads or os.cpu_count() or 1, progress)
     cube = (len(widths),) * 3
     energy = np.array([[o.energy_pj for o in row] for row in optima]).reshape(len(distinct), *cube)
     cycles = np.array([[o.cycles for o in row] for row in optima]).reshape(len(distinct), *cube)
@@ -114,3 +114,39 @@ def cost_table(
         shape_of=shape_of,
         optima=tuple(optima),
     )
+
+
+class _Stopped(Exception):
+    """Ends a layer that is being solved when the others are given up."""
+
+
+def _solve_all(
+    solve: Callable[[_core.Workload, Callable[[int, int], None]], tuple[_core.Optimum, ...]],
+    workloads: tuple[_core.Workload, ...],
+    names: list[str],
+    threads: int,
+    progress: Progress | None,
+) -> list[tuple[_core.Optimum, ...]]:
+    """Solve every workload, `threads` of them at a time; the results are in their order.
+
+    The first error, or Ctrl-C, stops the layers under way within some 50 ms and is raised.
+    """
+    stop = threading.Event()
+
+    def poll(_done: int, _total: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+
+    with ThreadPoolExecutor(max_workers=min(threads, len(workloads))) as pool:
+        pending = {pool.submit(solve, workload, poll): name for workload, name in zip(workloads, names, strict=True)}
+        futures = list(pending)
+        try:
+            for done, future in enumerate(as_completed(pending)):
+                future.result()
+                if progress is not None:
+                    progress(done + 1, len(workloads), pending[future])
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+        return [future.result() for future in futures]
