@@ -1,4 +1,4 @@
-"""The compat cost model equals the reference tool in every recorded field; tests/golden/README.md says what was recorded.
+"""The compat cost model equals the reference tool in every recorded field; see tests/golden/README.md.
 
 Integers are equal, energies and ratios to 1e-9. A field of a record that no comparison knows fails the test, so nothing
 is left out in silence.
