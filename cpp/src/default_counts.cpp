@@ -49,17 +49,49 @@ Count coefficient(const std::vector<Term>& rank, int dim) {
   return sum;
 }
 
+struct Step {
+  Count step;
+  Count bound;
+};
+
 struct Steps {
-  std::array<std::pair<Count, Count>, Nest::kMaxLoops> of;  // step, bound
+  std::array<Step, Nest::kMaxLoops> of;  // left uninitialised: only the first `count` are there
   int count = 0;
   void add(Count step, Count bound) {
     if (bound > 1) of[static_cast<std::size_t>(count++)] = {step, bound};
   }
 };
 
+// Runs of n values, a grain apart, begin at every sum i_k * step_k: how many different values they have together.
+// The runs are as many as the product of the bounds at most; past kMostRuns of them the count is unknown.
+Count values_of_runs(std::span<const Step> steps, Count grain, Count n, std::vector<Count>& starts) {
+  constexpr std::size_t kMostRuns = std::size_t{1} << 22;
+  starts.assign(1, 0);
+  for (const auto& [step, bound] : steps) {
+    const std::size_t before = starts.size();
+    if (static_cast<std::size_t>(bound) > kMostRuns / before) return kSaturated;
+    for (Count i = 1; i < bound; ++i) {
+      for (std::size_t s = 0; s < before; ++s) starts.push_back(starts[s] + i * step);
+    }
+    std::sort(starts.begin(), starts.end());
+    starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
+  }
+  // Only runs on the same grid meet.
+  std::sort(starts.begin(), starts.end(), [grain](Count a, Count b) { return std::pair(a % grain, a) < std::pair(b % grain, b); });
+  Count values = 0;
+  Count counted = 0;  // up to this value of the grid, exclusive
+  for (std::size_t s = 0; s < starts.size(); ++s) {
+    const bool meets = s > 0 && starts[s] % grain == starts[s - 1] % grain && starts[s] < counted;
+    const Count from = meets ? counted : starts[s];
+    counted = starts[s] + n * grain;
+    values += (counted - from) / grain;
+  }
+  return values;
+}
+
 // Section 5.6: different values of sum i_k * step_k with 0 <= i_k < bound_k.
 Count distinct_sums(Steps& steps, DefaultScratch& scratch) {
-  std::sort(steps.of.begin(), steps.of.begin() + steps.count);
+  std::sort(steps.of.begin(), steps.of.begin() + steps.count, [](const Step& a, const Step& b) { return a.step < b.step; });
   Count first = 1;  // the values 0, grain, 2 * grain ... (n - 1) * grain
   Count n = 1;
   int k = 0;
@@ -80,19 +112,8 @@ Count distinct_sums(Steps& steps, DefaultScratch& scratch) {
     reach += (bound - 1) * step;
   }
   if (k == steps.count) return product;
-  std::vector<Count>& sums = scratch.sums;
-  sums.clear();
-  for (Count i = 0; i < n; ++i) sums.push_back(i * first);
-  for (k = regular; k < steps.count; ++k) {
-    const auto [step, bound] = steps.of[static_cast<std::size_t>(k)];
-    const std::size_t before = sums.size();
-    for (Count i = 1; i < bound; ++i) {
-      for (std::size_t s = 0; s < before; ++s) sums.push_back(sums[s] + i * step);
-    }
-    std::sort(sums.begin(), sums.end());
-    sums.erase(std::unique(sums.begin(), sums.end()), sums.end());
-  }
-  return static_cast<Count>(sums.size());
+  return values_of_runs(std::span<const Step>(steps.of).subspan(static_cast<std::size_t>(regular), static_cast<std::size_t>(steps.count - regular)),
+                        first, n, scratch.sums);
 }
 
 // A dim that moves two ranks at once ties their coordinates together.
@@ -179,6 +200,7 @@ Count tile_traffic(const Workload& workload, const Nest& nest, int tensor, int c
     wrapped[r] = 0;
   }
   Count outer = temporal_steps_outside(nest, child);
+  if (outer == kSaturated || tile == kSaturated) return kSaturated;
   Count traffic = tile;
   for (int i = outside_end(nest, child) - 1; i >= 0; --i) {
     const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];

@@ -37,6 +37,8 @@ WordRate word_rate(PackingRule rule, Count word_bits, int bits) noexcept {
 
 Count packed_words(Count elements, WordRate rate) noexcept {
   if (elements == kSaturated) return kSaturated;
+  Count narrow = 0;  // nearly always enough, and a 128-bit division is slow
+  if (!__builtin_mul_overflow(elements, rate.words, &narrow)) return ceil_div(narrow, rate.elements);
   const auto words = static_cast<unsigned __int128>(elements) * static_cast<unsigned __int128>(rate.words);
   const auto divisor = static_cast<unsigned __int128>(rate.elements);
   return saturate((words + divisor - 1) / divisor);
@@ -45,6 +47,9 @@ Count packed_words(Count elements, WordRate rate) noexcept {
 // ceil(elements * rate + others * other_rate): whole parts apart, so that nothing overflows.
 Count packed_words(Count elements, WordRate rate, Count others, WordRate other_rate) noexcept {
   if (elements == kSaturated || others == kSaturated) return kSaturated;
+  if (others == 0) return packed_words(elements, rate);
+  if (elements == 0) return packed_words(others, other_rate);
+  if (rate.words == other_rate.words && rate.elements == other_rate.elements) return packed_words(saturating_add(elements, others), rate);
   using Wide = unsigned __int128;
   const Wide first = static_cast<Wide>(elements) * static_cast<Wide>(rate.words);
   const Wide second = static_cast<Wide>(others) * static_cast<Wide>(other_rate.words);
