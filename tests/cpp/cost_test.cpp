@@ -1,3 +1,4 @@
+// The compat model by hand; compat_recorded_test.cpp holds it against the reference.
 #include "quantloom/cost.hpp"
 
 #include <array>
@@ -17,6 +18,7 @@ using test::make_level;
 using test::make_macs;
 using test::matmul;
 
+constexpr EvaluateOptions kCompat{CostModel::compat};
 constexpr std::array<int, 3> kUnpacked{0, 0, 0};
 constexpr std::size_t kWeights = 0;
 constexpr std::size_t kInputs = 1;
@@ -30,7 +32,7 @@ constexpr std::size_t kOutputs = 2;
 // The buffer serves one operand a step; DRAM sends the weights twice (M walks them), the inputs once (M leaves them)
 // and collects each output once.
 TEST(Cost, CountsByHand) {
-  const Cost cost = evaluate(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), kUnpacked);
+  const Cost cost = evaluate(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), kUnpacked, kCompat);
   const auto& buffer = cost.levels[0].tensors;
   EXPECT_EQ(buffer[kWeights].reads, 24);
   EXPECT_EQ(buffer[kWeights].fills, 12);
@@ -56,7 +58,7 @@ TEST(Cost, CountsByHand) {
 
 TEST(Cost, PackedWordsRoundUp) {
   const std::array<int, 3> bits{5, 8, 4};  // 3, 2 and 4 elements in a word of 16 bits
-  const Cost cost = evaluate(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), bits);
+  const Cost cost = evaluate(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), bits, kCompat);
   const auto& buffer = cost.levels[0].tensors;
   EXPECT_EQ(buffer[kWeights].elements_per_word, 3);
   EXPECT_EQ(buffer[kWeights].reads, 8);
@@ -74,7 +76,7 @@ TEST(Cost, WordsOfOneBitAreNotPacked) {
   bits_only.word_bits = 1;
   const Arch arch("a", {bits_only}, make_macs(1, 1), {});
   const Mapping mapping{{{{{0, 4}, {1, 3}, {2, 2}}, {}, {}, kKeepAll}}};
-  const Cost cost = evaluate(arch, matmul(4, 3, 2), mapping, std::array{32, 32, 32});
+  const Cost cost = evaluate(arch, matmul(4, 3, 2), mapping, std::array{32, 32, 32}, kCompat);
   EXPECT_EQ(cost.levels[0].tensors[kWeights].elements_per_word, 1);
   EXPECT_EQ(cost.levels[0].tensors[kWeights].reads, 24);
 }
@@ -82,7 +84,7 @@ TEST(Cost, WordsOfOneBitAreNotPacked) {
 TEST(Cost, ABypassedLevelMovesNothing) {
   Mapping mapping = two_tiles();
   mapping.levels[0].keep = 0b110;
-  const Cost cost = evaluate(buffer_and_dram(), matmul(4, 3, 2), mapping, kUnpacked);
+  const Cost cost = evaluate(buffer_and_dram(), matmul(4, 3, 2), mapping, kUnpacked, kCompat);
   const TensorLevelCost& bypassed = cost.levels[0].tensors[kWeights];
   EXPECT_FALSE(bypassed.kept);
   EXPECT_EQ(bypassed.reads + bypassed.fills + bypassed.updates + bypassed.energy_pj, 0);
@@ -94,7 +96,7 @@ TEST(Cost, BandwidthSlowsALevelDown) {
   std::vector<Level> levels = buffer_and_dram().levels();
   levels[1].read_bandwidth = 0.5;  // 18 words in 24 steps are wanted
   const Arch arch("slow", levels, make_macs(1, 1), {});
-  const Cost cost = evaluate(arch, matmul(4, 3, 2), two_tiles(), kUnpacked);
+  const Cost cost = evaluate(arch, matmul(4, 3, 2), two_tiles(), kUnpacked, kCompat);
   EXPECT_DOUBLE_EQ(cost.levels[1].slowdown, 0.5 / 0.75);
   EXPECT_EQ(cost.levels[1].cycles, 36);
   EXPECT_EQ(cost.levels[0].cycles, 24);
@@ -107,7 +109,7 @@ TEST(Cost, LeakageCountsCyclesAndUsedInstances) {
   levels[0].leak_energy_pj = 0.25;
   const Arch arch("leaky", levels, make_macs(4, 1), {});
   const Mapping mapping{{{{{1, 3}}, {}, {}, kKeepAll}, {{{2, 2}}, {{0, 3}}, {}, kKeepAll}}};
-  const Cost cost = evaluate(arch, matmul(3, 3, 2), mapping, kUnpacked);
+  const Cost cost = evaluate(arch, matmul(3, 3, 2), mapping, kUnpacked, kCompat);
   EXPECT_EQ(cost.cycles, 6);
   EXPECT_DOUBLE_EQ(cost.levels[0].leak_energy_pj, 0.25 * 6 * 3);
   EXPECT_EQ(cost.levels[1].leak_energy_pj, 0);
@@ -116,14 +118,14 @@ TEST(Cost, LeakageCountsCyclesAndUsedInstances) {
 TEST(Cost, TilesThatAreTooLargeAreNamed) {
   const Workload workload = matmul(8, 8, 2);
   const Mapping mapping{{{{{0, 8}, {1, 8}, {2, 2}}, {}, {}, kKeepAll}, {{}, {}, {}, kKeepAll}}};
-  const Fit fit = check_fit(buffer_and_dram(), workload, mapping, kUnpacked);
+  const Fit fit = check_fit(buffer_and_dram(), workload, mapping, kUnpacked, kCompat);
   EXPECT_EQ(fit.reason, Fit::Reason::capacity);
   EXPECT_EQ(fit.level, 0);
   EXPECT_EQ(fit.need, 64 + 16 + 16);
   EXPECT_EQ(fit.have, 64);
   EXPECT_EQ(fit.message, "level 'buffer': the tiles need 96 words, capacity is 64");
-  EXPECT_TRUE(check_fit(buffer_and_dram(), workload, mapping, std::array{8, 8, 16}).fits());
-  const auto caught = caught_from([&] { (void)evaluate(buffer_and_dram(), workload, mapping, kUnpacked); });
+  EXPECT_TRUE(check_fit(buffer_and_dram(), workload, mapping, std::array{8, 8, 16}, kCompat).fits());
+  const auto caught = caught_from([&] { (void)evaluate(buffer_and_dram(), workload, mapping, kUnpacked, kCompat); });
   EXPECT_EQ(caught.kind, ErrorKind::infeasible);
   EXPECT_EQ(caught.message, "mapping does not fit: " + fit.message);
 }
@@ -132,7 +134,7 @@ TEST(Cost, LoopsBeyondTheFanoutAreNamed) {
   const Arch arch("grid", {make_level("inner", 4, 2), make_level("outer", 1, 1)}, make_macs(4, 2), {});
   const auto fit_of = [&](Count m_on_x, Count c_on_y) {
     const Mapping mapping{{{{}, {}, {}, kKeepAll}, {{}, {{0, m_on_x}}, {{1, c_on_y}}, kKeepAll}}};
-    return check_fit(arch, matmul(m_on_x, c_on_y, 1), mapping, kUnpacked);
+    return check_fit(arch, matmul(m_on_x, c_on_y, 1), mapping, kUnpacked, kCompat);
   };
   EXPECT_TRUE(fit_of(4, 2).fits());
   EXPECT_EQ(fit_of(3, 3).message, "'mac': the mapping uses 9 instances, the hardware has 8");
@@ -144,14 +146,15 @@ TEST(Cost, LoopsBeyondTheFanoutAreNamed) {
 
 TEST(Cost, BitsAreChecked) {
   const auto error_of = [](std::span<const int> bits) {
-    const auto caught = caught_from([&] { (void)check_fit(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), bits); });
+    const auto caught =
+        caught_from([&] { (void)check_fit(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), bits, kCompat); });
     EXPECT_EQ(caught.kind, ErrorKind::mapping);
     return caught.message;
   };
   EXPECT_EQ(error_of(std::array{8, 8}), "bits: 2 widths given, workload 'matmul' has 3 tensors");
   EXPECT_EQ(error_of(std::array{8, -1, 8}), "bits of Inputs: -1, expected 0 or more");
   EXPECT_EQ(error_of(std::array{8, 8, 17}), "bits of Outputs: 17 bits do not fit the 16-bit words of level 'buffer'");
-  EXPECT_TRUE(check_fit(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), std::array{16, 16, 16}).fits());
+  EXPECT_TRUE(check_fit(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), std::array{16, 16, 16}, kCompat).fits());
 }
 
 TEST(Cost, TooManyLoopsToStepAreRefused) {
@@ -167,7 +170,7 @@ TEST(Cost, TooManyLoopsToStepAreRefused) {
   Level roomy = make_level("inner", 1, 1);
   const Arch arch("a", {roomy, make_level("outer", 1, 1)}, make_macs(1, 1), {});
   inner.keep = outer.keep = 0b11;
-  const auto caught = caught_from([&] { (void)evaluate(arch, workload, {{inner, outer}}, std::array{0, 0}); });
+  const auto caught = caught_from([&] { (void)evaluate(arch, workload, {{inner, outer}}, std::array{0, 0}, kCompat); });
   EXPECT_EQ(caught.kind, ErrorKind::mapping);
   EXPECT_EQ(caught.message,
             "mapping has 26 temporal loops of bound above 1; the compat model steps through 2^loops iterations and "
@@ -183,7 +186,7 @@ TEST(Cost, ThreadsMayShareTheArguments) {
   std::vector<std::thread> threads;
   for (double& energy : energies) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 50; ++i) energy = evaluate(arch, workload, mapping, kUnpacked).energy_pj;
+      for (int i = 0; i < 50; ++i) energy = evaluate(arch, workload, mapping, kUnpacked, kCompat).energy_pj;
     });
   }
   for (std::thread& thread : threads) thread.join();

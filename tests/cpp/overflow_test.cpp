@@ -1,4 +1,5 @@
 // Bounds up to 2^31 multiply to far more than 64 bits: a count may be unknown then, but never small, negative or NaN.
+#include <array>
 #include <cmath>
 #include <random>
 
@@ -15,6 +16,7 @@ using test::make_macs;
 using test::matmul;
 
 constexpr Count kLargest = Count{1} << 31;
+constexpr std::array kModels{CostModel::compat, CostModel::default_model};
 
 [[nodiscard]] Arch unlimited() {
   Level dram = make_level("DRAM", 1, 1);
@@ -50,8 +52,10 @@ void expect_sound(const Cost& cost) {
 TEST(Overflow, MoreOperationsThan64BitsCostInfinity) {
   const Workload workload = matmul(kLargest, kLargest, kLargest);
   const Mapping mapping{{{{{0, kLargest}, {1, kLargest}, {2, kLargest}}, {}, {}, kKeepAll}, {{}, {}, {}, kKeepAll}}};
-  for (const bool always_step : {false, true}) {
-    const Cost cost = evaluate(unlimited(), workload, mapping, std::array{8, 8, 8}, {CostModel::compat, always_step});
+  for (const EvaluateOptions& options :
+       {EvaluateOptions{CostModel::compat, false}, EvaluateOptions{CostModel::compat, true},
+        EvaluateOptions{CostModel::default_model, false}}) {
+    const Cost cost = evaluate(unlimited(), workload, mapping, std::array{8, 8, 8}, options);
     EXPECT_TRUE(std::isinf(cost.energy_pj));
     EXPECT_EQ(cost.macs, kSaturated);
     expect_sound(cost);
@@ -62,19 +66,23 @@ TEST(Overflow, MoreOperationsThan64BitsCostInfinity) {
 TEST(Overflow, InexactCountsCostInfinity) {
   const Workload workload = matmul(kLargest, kLargest, 1);
   const Mapping mapping{{{{{0, kLargest}}, {}, {}, kKeepAll}, {{{1, kLargest}}, {}, {}, kKeepAll}}};
-  const Cost cost = evaluate(unlimited(), workload, mapping, std::array{0, 0, 0});
-  EXPECT_EQ(cost.macs, Count{1} << 62);
-  EXPECT_TRUE(std::isinf(cost.energy_pj));
-  expect_sound(cost);
+  for (const CostModel model : kModels) {
+    const Cost cost = evaluate(unlimited(), workload, mapping, std::array{0, 0, 0}, {model});
+    EXPECT_EQ(cost.macs, Count{1} << 62);
+    EXPECT_TRUE(std::isinf(cost.energy_pj));
+    expect_sound(cost);
+  }
 }
 
 TEST(Overflow, TheLargestExactCountsAreFinite) {
   const Workload workload = matmul(kLargest, Count{1} << 21, 1);
   const Mapping mapping{{{{{0, kLargest}}, {}, {}, kKeepAll}, {{{1, Count{1} << 21}}, {}, {}, kKeepAll}}};
-  const Cost cost = evaluate(unlimited(), workload, mapping, std::array{0, 0, 0});
-  EXPECT_EQ(cost.compute_cycles, kLargestExactCount / 2);
-  EXPECT_TRUE(std::isfinite(cost.edp));
-  expect_sound(cost);
+  for (const CostModel model : kModels) {
+    const Cost cost = evaluate(unlimited(), workload, mapping, std::array{0, 0, 0}, {model});
+    EXPECT_EQ(cost.compute_cycles, kLargestExactCount / 2);
+    EXPECT_TRUE(std::isfinite(cost.edp));
+    expect_sound(cost);
+  }
 }
 
 TEST(Overflow, ATileBeyond64BitsDoesNotFit) {
@@ -84,18 +92,22 @@ TEST(Overflow, ATileBeyond64BitsDoesNotFit) {
   const Workload workload("cube", {{"a", kLargest}, {"b", kLargest}, {"c", kLargest}},
                           {{"x", {{{0, 1}}, {{1, 1}}, {{2, 1}}}, false}, {"y", {{{0, 1}}}, true}});
   const Mapping mapping{{{{{0, kLargest}, {1, kLargest}, {2, kLargest}}, {}, {}, 0b11}, {{}, {}, {}, 0b11}}};
-  const Fit fit = check_fit(arch, workload, mapping, std::array{0, 0});
-  EXPECT_EQ(fit.reason, Fit::Reason::capacity);
-  EXPECT_EQ(fit.need, kSaturated);
-  EXPECT_EQ(fit.have, Count{1} << 40);
+  for (const CostModel model : kModels) {
+    const Fit fit = check_fit(arch, workload, mapping, std::array{0, 0}, {model});
+    EXPECT_EQ(fit.reason, Fit::Reason::capacity);
+    EXPECT_EQ(fit.need, kSaturated);
+    EXPECT_EQ(fit.have, Count{1} << 40);
+  }
 }
 
 TEST(Overflow, SpatialLoopsBeyond64BitsDoNotFit) {
   const Workload workload = matmul(kLargest, kLargest, kLargest);
   const Mapping mapping{{{{}, {{0, kLargest}, {2, kLargest}}, {}, kKeepAll}, {{}, {{1, kLargest}}, {}, kKeepAll}}};
-  const Fit fit = check_fit(unlimited(), workload, mapping, std::array{0, 0, 0});
-  EXPECT_EQ(fit.reason, Fit::Reason::fanout);
-  EXPECT_EQ(fit.need, kSaturated);
+  for (const CostModel model : kModels) {
+    const Fit fit = check_fit(unlimited(), workload, mapping, std::array{0, 0, 0}, {model});
+    EXPECT_EQ(fit.reason, Fit::Reason::fanout);
+    EXPECT_EQ(fit.need, kSaturated);
+  }
 }
 
 // Random powers of two up to 2^31 in a strided, dilated convolution, cut at random between the levels; the sanitizers
@@ -124,13 +136,16 @@ TEST(Overflow, RandomHugeConvolutionsAreSound) {
                             {{"Weights", {{{0, 1}}, {{1, 1}}, {{2, 1}}}, false},
                              {"Inputs", {{{0, 1}}, {{3, stride}, {2, dilation}}, {{4, 1}}}, false},
                              {"Outputs", {{{1, 1}}, {{3, 1}}, {{4, 1}}}, true}});
-    const Cost cost = evaluate(arch, workload, {{inner, outer}}, std::array{pick(17), pick(17), pick(17)},
-                               {CostModel::compat, pick(2) == 1});
-    expect_sound(cost);
-    ++(std::isinf(cost.energy_pj) ? infinite : finite);
+    const std::array bits{pick(17), pick(17), pick(17)};
+    const EvaluateOptions compat{CostModel::compat, pick(2) == 1};
+    for (const EvaluateOptions& options : {compat, EvaluateOptions{CostModel::default_model}}) {
+      const Cost cost = evaluate(arch, workload, {{inner, outer}}, bits, options);
+      expect_sound(cost);
+      ++(std::isinf(cost.energy_pj) ? infinite : finite);
+    }
   }
-  EXPECT_GT(infinite, 50);
-  EXPECT_GT(finite, 50);
+  EXPECT_GT(infinite, 100);
+  EXPECT_GT(finite, 100);
 }
 
 }  // namespace
