@@ -58,7 +58,7 @@ def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progres
     progress.clear()
     costs = _cost_table(config, arch, traced, threads, progress)
     with waiting("calibrating the quantized network"):
-        from quantloom.quant.data import first_images
+        from quantloom.quant.data import spread_images
         from quantloom.quant.ptq import PtqEvaluator
         from quantloom.quant.sensitivity import fisher_table
         from quantloom.search.run import SearchInputs
@@ -66,7 +66,7 @@ def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progres
         evaluator = PtqEvaluator(traced, data)
         sensitivity = None
         if config.seeds:
-            sensitivity = fisher_table(evaluator.network, *first_images(data.train, _SENSITIVITY_IMAGES))
+            sensitivity = fisher_table(evaluator.network, *spread_images(data.train, _SENSITIVITY_IMAGES))
         inputs = SearchInputs(
             network=traced.network,
             arch=arch,

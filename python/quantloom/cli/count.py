@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from quantloom.cli.output import Column, TextTable, bold, note_lines, print_json, print_lines
@@ -20,10 +20,10 @@ from quantloom.cli.parsing import (
 from quantloom.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from quantloom._core import Arch, MapspaceCount
+    from quantloom._core import Arch
     from quantloom.spec.bits import BitsSpec
     from quantloom.workload.bits import BitWidths
-    from quantloom.workload.network import Network
+    from quantloom.workload.network import Layer, Network
 
 __all__ = ["add_parser"]
 
@@ -36,7 +36,11 @@ class _LayerCount:
     layer: str
     bits: BitWidths
     size: int
-    count: MapspaceCount
+    visited: int
+    valid: int
+    over_fanout: int
+    over_capacity: int
+    over_capacity_by_level: dict[str, int]  # empty where the model counts no levels
     notes: tuple[str, ...]
 
 
@@ -47,7 +51,8 @@ def add_parser(commands: Subparsers) -> Parser:
         help="size of the mapspace, and how many mappings fit at given bits",
         description="Count the mappings that the constraints of an accelerator leave for each layer, and those that\n"
         "fit. Of mappings that differ only in loops of bound 1 one is visited, as the reference tool does;\n"
-        "visited = valid + invalid.",
+        "visited = valid + invalid. The default cost model stores partial sums wider than outputs, so fewer\n"
+        "mappings fit than in the compat model; it does not say which level is too small.",
         epilog="example:\n  quantloom count mobilenet_v1 --arch eyeriss --layer 2 --bits a8w4",
     )
     add_model(parser)
@@ -76,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     network = read_network(args.model)
     if args.paper_workloads:
         network = paper_workloads(network)
-    counts = _count_layers(arch, network, bits, positions(network, args.layer), args.threads)
+    counts = _count_layers(arch, network, bits, positions(network, args.layer), args.cost_model, args.threads)
     if args.json:
         body: dict[str, object] = {"model": network.name, "arch": arch.name, "cost_model": args.cost_model}
         found = [_layer_json(each) for each in counts]
@@ -85,12 +90,13 @@ def run(args: argparse.Namespace) -> None:
         print_lines([bold(f"{network.name} on {arch.name}, cost model {args.cost_model}"), *_lines(counts)])
 
 
-def _count_layers(arch: Arch, network: Network, bits: BitsSpec, indices: list[int], threads: int) -> list[_LayerCount]:
+def _count_layers(
+    arch: Arch, network: Network, bits: BitsSpec, indices: list[int], cost_model: str, threads: int
+) -> list[_LayerCount]:
     """Count each layer; equal layers with equal bits once."""
-    from quantloom._core import Mapspace
-    from quantloom.cli.inputs import bits_by_tensor, naming_layer
+    from quantloom.cli.inputs import naming_layer
 
-    known: dict[object, tuple[int, MapspaceCount, tuple[str, ...]]] = {}
+    known: dict[object, _LayerCount] = {}
     found = []
     with Progress() as progress:
         for done, index in enumerate(indices):
@@ -99,27 +105,49 @@ def _count_layers(arch: Arch, network: Network, bits: BitsSpec, indices: list[in
             key = layer.workload.renamed("any"), widths
             if key not in known:
                 with naming_layer(layer.name):
-                    space = Mapspace(arch, layer.workload)
-                    count = space.count(bits_by_tensor(widths, layer.workload), threads=threads)
-                known[key] = space.size(), count, tuple(space.notes)
-            size, count, notes = known[key]
-            found.append(
-                _LayerCount(position=index + 1, layer=layer.name, bits=widths, size=size, count=count, notes=notes)
-            )
+                    known[key] = _count_layer(arch, layer, widths, cost_model, threads)
+            found.append(replace(known[key], position=index + 1, layer=layer.name))
     return found
 
 
+def _count_layer(arch: Arch, layer: Layer, widths: BitWidths, cost_model: str, threads: int) -> _LayerCount:
+    from quantloom._core import Mapspace, optimize
+    from quantloom.cli.inputs import bits_by_tensor
+
+    bits = bits_by_tensor(widths, layer.workload)
+    space = Mapspace(arch, layer.workload)
+    count = space.count(bits, threads=threads)
+    visited, valid, by_level = count.considered, count.valid, dict(count.invalid_capacity_by_level)
+    if cost_model != "compat":
+        # Which tiles hold partial sums depends on the mapping: walk them all; the fewest cycles prune the pricing most.
+        [walk] = optimize(
+            arch, layer.workload, [bits], objective="cycles", model=cost_model, threads=threads, method="exhaustive"
+        )
+        visited, valid, by_level = walk.certificate.considered + count.invalid_fanout, walk.certificate.fitting, {}
+    return _LayerCount(
+        position=0,
+        layer=layer.name,
+        bits=widths,
+        size=space.size(),
+        visited=visited,
+        valid=valid,
+        over_fanout=count.invalid_fanout,
+        over_capacity=visited - valid - count.invalid_fanout,
+        over_capacity_by_level=by_level,
+        notes=tuple(space.notes),
+    )
+
+
 def _layer_json(found: _LayerCount) -> dict[str, object]:
-    count = found.count
     return {
         "layer": found.layer,
         "position": found.position,
         "bits": {"Weights": found.bits.weights, "Inputs": found.bits.inputs, "Outputs": found.bits.outputs},
         "size": found.size,
-        "visited": count.considered,
-        "valid": count.valid,
-        "invalid": {"fanout": count.invalid_fanout, "capacity": count.invalid_capacity},
-        "invalid_capacity_by_level": dict(count.invalid_capacity_by_level),
+        "visited": found.visited,
+        "valid": found.valid,
+        "invalid": {"fanout": found.over_fanout, "capacity": found.over_capacity},
+        "invalid_capacity_by_level": found.over_capacity_by_level,
         "notes": list(found.notes),
     }
 
@@ -132,9 +160,8 @@ def _lines(counts: list[_LayerCount]) -> list[str]:
     )
     notes: dict[str, list[int]] = {}
     for found in counts:
-        count = found.count
-        numbers = (found.size, count.considered, count.valid, count.invalid_fanout, count.invalid_capacity)
-        levels = ", ".join(f"{level} {n:,}" for level, n in count.invalid_capacity_by_level.items())
+        numbers = (found.size, found.visited, found.valid, found.over_fanout, found.over_capacity)
+        levels = ", ".join(f"{level} {n:,}" for level, n in found.over_capacity_by_level.items())
         table.add(str(found.position), found.layer, str(found.bits), *(f"{n:,}" for n in numbers), tail=levels)
         for note in found.notes:
             notes.setdefault(note, []).append(found.position)
