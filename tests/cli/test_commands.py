@@ -143,7 +143,12 @@ def test_bits_on_the_command_line_stand_above_those_of_the_file(quantloom: Run, 
 @pytest.mark.parametrize("width", ["80", "200"])
 def test_tables_keep_to_the_width_of_the_terminal(quantloom: Run, monkeypatch: pytest.MonkeyPatch, width: str) -> None:
     monkeypatch.setenv("COLUMNS", width)
-    commands = ("map network.yaml --arch eyeriss", "show arch simba", "show model network.yaml")
+    commands = (
+        "map network.yaml --arch eyeriss",
+        "map network.yaml --arch eyeriss --layer 1",
+        "show arch simba",
+        "show model network.yaml",
+    )
     for arguments in map(str.split, commands):
         longest = max(map(len, quantloom(*arguments).out.splitlines()))
         assert longest <= int(width), arguments

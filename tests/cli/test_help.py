@@ -39,8 +39,10 @@ def test_the_help_text_says_what_every_argument_is(parser: argparse.ArgumentPars
     assert "--json" in parser.format_help()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.prog)
+@pytest.mark.parametrize(
+    "parser",
+    [pytest.param(p, marks=[pytest.mark.slow] if p.prog == "quantloom search" else [], id=p.prog) for p in PARSERS],
+)
 def test_the_example_of_the_help_text_works(parser: argparse.ArgumentParser, quantloom: Callable[..., Any]) -> None:
     lines = _example(parser)
     assert lines[-1].startswith(parser.prog)

@@ -143,7 +143,7 @@ def _access_lines(arch: Arch, cost: Cost) -> list[str]:
 def _storage_lines(arch: Arch, cost: Cost) -> list[str]:
     capacities = {level.name: level.capacity_words for level in arch.levels}
     limits = limiting(cost)
-    titles = ("words", "of capacity", "instances", "cycles")
+    titles = ("bits", "words", "of capacity", "instances", "cycles")
     columns = [Column(title="level"), Column(title="tensor"), *(Column(title=t, align="right") for t in titles)]
     table = TextTable(columns=[*columns, Column(title="")])
     for name, level in cost.levels.items():
@@ -153,12 +153,15 @@ def _storage_lines(arch: Arch, cost: Cost) -> list[str]:
                 capacity = capacities[name]
                 share = percent(part.utilized_words / capacity) if capacity else "-"
                 instances = count_text(part.utilized_instances)
-                table.add(name, tensor, f"{part.utilized_words:,}", share, instances, cycles, mark)
+                bits = f"{part.stored_bits}{'*' if part.holds_partial_sums else ''}" if part.stored_bits else "-"
+                table.add(name, tensor, bits, f"{part.utilized_words:,}", share, instances, cycles, mark)
                 cycles = mark = ""
     lanes = count_text(cost.macs / cost.compute_cycles)
     mark = "" if limits else "<- limits"
-    table.add(arch.arithmetic.name, "", "", "", lanes, count_text(cost.compute_cycles), mark)
-    return table.lines()
+    table.add(arch.arithmetic.name, "", "", "", "", lanes, count_text(cost.compute_cycles), mark)
+    parts = [part for level in cost.levels.values() for part in level.tensors.values()]
+    note = ["* partial sums, wider than the finished outputs"] if any(part.holds_partial_sums for part in parts) else []
+    return [*table.lines(), *note]
 
 
 def _level_json(name: str, cost: Cost) -> dict[str, object]:
@@ -166,6 +169,8 @@ def _level_json(name: str, cost: Cost) -> dict[str, object]:
     tensors = {
         tensor: {
             "elements_per_word": part.elements_per_word,
+            "stored_bits": part.stored_bits,
+            "holds_partial_sums": part.holds_partial_sums,
             "tile_elements": part.tile_elements,
             "utilized_words": part.utilized_words,
             "utilized_instances": part.utilized_instances,

@@ -209,7 +209,7 @@ def _totals(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
 
 def _certificate_text(certificate: Certificate) -> str:
     size = int(certificate.space_size)
-    looked = f"{certificate.considered:,} different ones within the fanout, {certificate.fitting:,} of them fit"
+    looked = f"{certificate.considered:,} looked at, {certificate.fitting:,} of them fit"
     if certificate.exhausted:
         return f"proven optimal over {size:,} mappings ({certificate.method}: {looked})"
     bound = f"no mapping is below {certificate.lower_bound:.4g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from quantloom.cli.output import wrapped
 from quantloom.cli.units import plural
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def nest_lines(mapping: Mapping, arch: Arch, workload: Workload, cost: Cost | No
     depth = 0
     for level, here in zip(reversed(arch.levels), reversed(mapping.levels), strict=True):
         kept = [_tile_text(tensor, level.name, cost) for tensor in here.keep]
-        lines.append(f"{'  ' * depth}[{level.name}] {', '.join(kept) if kept else 'keeps nothing'}")
+        head = f"[{level.name}] "
+        lines += wrapped(head + (", ".join(kept) or "keeps nothing"), indent=2 * depth, hang=len(head))
         for dim, bound in here.temporal:
             lines.append(f"{'  ' * depth}  for {dim} in 0..{bound - 1}")
             depth += 1
