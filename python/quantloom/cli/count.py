@@ -49,9 +49,9 @@ def add_parser(commands: Subparsers) -> Parser:
     parser = commands.add_parser(
         "count",
         help="size of the mapspace, and how many mappings fit at given bits",
-        description="Count the mappings that the constraints of an accelerator leave for each layer, and those that\n"
-        "fit. Of mappings that differ only in loops of bound 1 one is visited, as the reference tool does;\n"
-        "visited = valid + invalid. The default cost model stores partial sums wider than outputs, so fewer\n"
+        description="Count the mappings that the constraints of an accelerator leave for each layer, and those that "
+        "fit. Of mappings that differ only in loops of bound 1 one is visited, as the reference tool does; "
+        "visited = valid + invalid. The default cost model stores partial sums wider than outputs, so fewer "
         "mappings fit than in the compat model; it does not say which level is too small.",
         epilog="example:\n  quantloom count mobilenet_v1 --arch eyeriss --layer 2 --bits a8w4",
     )

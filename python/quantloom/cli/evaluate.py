@@ -22,7 +22,7 @@ def add_parser(commands: Subparsers) -> Parser:
     parser = commands.add_parser(
         "evaluate",
         help="what one mapping of one layer costs, in detail",
-        description="Print the loop nest of a mapping with its tiles, and the accesses, energy and cycles of every\n"
+        description="Print the loop nest of a mapping with its tiles, and the accesses, energy and cycles of every "
         "level. Counts are words after packing, for one instance of the level; energies are of all instances.",
         epilog="example:\n"
         "  quantloom map mobilenet_v2 --arch eyeriss --bits 8 --layer 2 --save best\n"

@@ -55,7 +55,7 @@ def add_parser(commands: Subparsers) -> Parser:
     parser = commands.add_parser(
         "map",
         help="the best mapping of every layer of a model",
-        description="Find the best mapping of every layer, and say over how many mappings it is proven. With --layer\n"
+        description="Find the best mapping of every layer, and say over how many mappings it is proven. With --layer "
         "the mapping is printed as a loop nest with all accesses.",
         epilog="example:\n  quantloom map mobilenet_v2 --arch eyeriss --bits 8 --layer features.1.conv.0.0",
     )

@@ -38,12 +38,19 @@ MODEL_HELP = (
 BITS_HELP = "8 (all tensors), a8w4 (activations 8, weights 4), a8w4o6 (outputs 6), or a YAML file"
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Fits descriptions to the terminal and leaves examples, the texts of several lines, as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that takes whole option names only and says which one a misspelt one may mean."""
 
     def __init__(self, **options: Any) -> None:  # Any: the options of argparse
         options.setdefault("allow_abbrev", False)
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", _HelpFormatter)
         super().__init__(**options)
         self._seen: Sequence[str] = ()
 

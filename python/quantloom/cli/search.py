@@ -30,8 +30,8 @@ def add_parser(commands: Subparsers) -> Parser:
     parser = commands.add_parser(
         "search",
         help="the joint search of bits and mappings: the main job",
-        description="Search the bits of every tensor of a network, each with its best mappings, for the best\n"
-        "trade-offs between accuracy and hardware cost. Results go to a run directory: manifest.json,\n"
+        description="Search the bits of every tensor of a network, each with its best mappings, for the best "
+        "trade-offs between accuracy and hardware cost. Results go to a run directory: manifest.json, "
         "front.json, front.csv, front.png, mappings.json and every measured accuracy.",
         epilog="example:\n  quantloom search --demo --evaluations 10 -o my-run",
     )

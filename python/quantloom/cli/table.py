@@ -41,8 +41,8 @@ def add_parser(commands: Subparsers) -> Parser:
     parser = commands.add_parser(
         "table",
         help="energy and cycles of every layer at every combination of bits, as a CSV file",
-        description="Solve every layer at every combination of bits and write energy, cycles and mapping to a file.\n"
-        "By default one width stands for each packing class: widths of which every word of the\n"
+        description="Solve every layer at every combination of bits and write energy, cycles and mapping to a file. "
+        "By default one width stands for each packing class: widths of which every word of the "
         "accelerator holds equally many elements.",
         epilog="example:\n  quantloom table mobilenet_v1:input=32,width=0.25 --arch eyeriss --bits 4,8 -o table.csv",
     )
