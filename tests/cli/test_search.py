@@ -41,8 +41,8 @@ def test_the_demo_writes_a_run_that_can_be_read_and_resumed(quantloom: Run, dire
     assert resumed.json["points"] == front["points"]
     assert resumed.json["run_directory"] == str(run)
 
-    (directory / "changed.yaml").write_text("")
     manifest["config"]["seed"] = "many"
     (run / "manifest.json").write_text(json.dumps(manifest))
     refused = quantloom("search", "--resume", str(run))
     assert (refused.code, refused.out) == (1, "")
+    assert "the manifest does not hold the settings of a search" in refused.err

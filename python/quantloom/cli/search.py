@@ -126,11 +126,15 @@ def _config_of_run(directory: Path) -> SearchConfig:
 
     found = read_manifest(directory).get("config")
     known = {field.name for field in fields(SearchConfig)}
+    message = f"{directory}: the manifest does not hold the settings of a search"
+    hint = "resume with the version of quantloom that wrote it"
     if not isinstance(found, dict) or not {"model", "arch"} <= found.keys() <= known:
-        message = f"{directory}: the manifest does not hold the settings of a search"
-        raise SearchError(message, hint="resume with the version of quantloom that wrote it")
+        raise SearchError(message, hint=hint)
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-    return SearchConfig(**values)
+    try:
+        return SearchConfig(**values)
+    except TypeError as error:  # a value of another type
+        raise SearchError(message, hint=hint) from error
 
 
 def _choose_directory(args: argparse.Namespace, config: SearchConfig) -> Path:
