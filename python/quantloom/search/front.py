@@ -194,7 +194,7 @@ class Front:
         return tuple(found)
 
     def summary(self) -> str:
-        """Say in words by how much the front beats each uniform baseline, on the validation and on the test split."""
+        """Say in words by how much the front beats each uniform baseline; points are chosen on the validation split."""
         lines = [
             f"{len(self.points)} points on the front of {len(self.candidates)} evaluated assignments "
             f"({self.network} on {self.arch}, accuracy by {self.accuracy_method})",
@@ -202,18 +202,14 @@ class Front:
             f"test {_percent(self.float_accuracy_test)}",
         ]
         for objective in self.hardware_objectives:
-            lines.append(f"{_COST_WORDS[objective]} saved against uniform bits, at no lower accuracy:")
-            by_split = {
-                split: {s.baseline: s for s in self.savings(objective, split)} for split in ("validation", "test")
-            }
+            lines.append(f"{_COST_WORDS[objective]} saved against uniform bits, at no lower accuracy on validation:")
+            found = {saving.baseline: saving for saving in self.savings(objective, "validation")}
             for baseline in self.baselines:
                 accuracies = (
                     f"validation {_percent(baseline.accuracy_validation)}, test {_percent(baseline.accuracy_test)}"
                 )
                 lines.append(f"  {baseline.label} ({accuracies})")
-                lines += [
-                    f"    {_saving_in_words(split, found.get(baseline.label))}" for split, found in by_split.items()
-                ]
+                lines.append(f"    {_saving_in_words(found.get(baseline.label))}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
@@ -314,11 +310,11 @@ def _points(gain: float) -> str:
     return f"{100 * gain:+.2f} points"
 
 
-def _saving_in_words(split: str, saving: Saving | None) -> str:
+def _saving_in_words(saving: Saving | None) -> str:
     if saving is None:
-        return f"chosen on {split}: no point of the front is as accurate and cheaper"
+        return "no point of the front is as accurate on validation and cheaper"
     return (
-        f"chosen on {split}: {saving.point} saves {_percent(saving.saved)} "
+        f"{saving.point} saves {_percent(saving.saved)} "
         f"(accuracy validation {_points(saving.gain_validation)}, test {_points(saving.gain_test)})"
     )
 
