@@ -262,6 +262,7 @@ void Search::descend(std::size_t depth, double spent_pj) {
       ++effort_->cut;
       return;
     }
+    if ((++nodes_ & 0x3FF) == 0 && stop_.stop_requested()) halted_ = true;
     choose(depth, here.priced->vector[static_cast<std::size_t>(e)]);
     if (!fits(depth)) continue;
     if (depth == windows_known_ && windows_exceed_early(limit_pj_ - energy - here.rest_pj)) {
@@ -311,13 +312,13 @@ Incumbent Search::solve(const std::vector<int>& packing, const std::vector<Posit
   best_ = {};
   effort_ = &effort;
   stop_ = stop;
-  halted_ = false;
+  halted_ = stop.stop_requested();
   const Count priced_before = leaf_.priced();
   priced_limit_ = budget > 0 ? priced_before + budget : 0;
   for (auto& set : visited_) set.clear();
   for (const Position& seed : seeds) leaf_.try_mapping(seed, packing_, best_);
   std::vector<Candidate> candidates;
-  if (!best_.found) {
+  if (!best_.found && !halted_) {
     collect(true, candidates);
     if (!candidates.empty()) open(candidates.front());
     candidates.clear();
@@ -334,6 +335,7 @@ Incumbent Search::solve(const std::vector<int>& packing, const std::vector<Posit
       continue;
     }
     open(candidate);
+    halted_ = halted_ || stop_.stop_requested();
     if (halted_) {
       effort.open_bound = candidate.objective * kBoundMargin;
       break;

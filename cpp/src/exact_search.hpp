@@ -102,6 +102,7 @@ class Search {
   Count priced_limit_ = 0;
   std::stop_token stop_;
   bool halted_ = false;
+  std::uint64_t nodes_ = 0;
   std::vector<std::unordered_set<std::uint64_t>> visited_;  // [plan]: factorizations evaluated
 
   // Of the candidate being searched.

@@ -80,6 +80,7 @@ class Worker {
     out.fitting.assign(settings_.classes.size(), 0);
     out.pruned.assign(settings_.classes.size(), 0);
     MappingWalker walker(space_, Enumeration::distinct, first, count);
+    walker.stop_on(stop);
     while (walker.next()) {
       if ((++out.considered & 0x3FF) == 0 && stop.stop_requested()) return;
       build_nest(space_.constraints(), walker.view(), nest_);
@@ -89,7 +90,7 @@ class Worker {
       price_shares();
       update_best(walker.view(), out);
     }
-    out.complete = true;
+    out.complete = !stop.stop_requested();
   }
 
  private:

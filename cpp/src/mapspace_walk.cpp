@@ -26,13 +26,14 @@ class WalkState {
   bool next() noexcept {
     if (started_ && next_order()) return true;
     started_ = true;
-    while (next_factorization_ < end_factorization_) {
+    while (next_factorization_ < end_factorization_ && !should_stop()) {
       load_factorization(next_factorization_++);
       if (first_order()) return true;
     }
     return false;
   }
 
+  void stop_on(std::stop_token stop) noexcept { stop_ = std::move(stop); }
   void skip_bypasses() noexcept { bypasses_left_ = false; }
   void skip_factorization() noexcept { started_ = false; }
   [[nodiscard]] std::uint64_t factorization() const noexcept { return next_factorization_ - 1; }
@@ -40,6 +41,8 @@ class WalkState {
   ViewStorage storage;
 
  private:
+  bool should_stop() noexcept { return (++steps_ & 0xFF) == 0 && stop_.stop_requested(); }
+
   void load_factorization(std::uint64_t index) noexcept {
     const std::size_t blocks = parts_.rules.size();
     const std::size_t dims = lists_.size();
@@ -96,7 +99,7 @@ class WalkState {
   }
 
   bool next_order_and_split() noexcept {
-    while (advance_order_and_split()) {
+    while (!should_stop() && advance_order_and_split()) {
       if (settle_fanout()) {
         reset_bypass();
         return true;
@@ -154,6 +157,8 @@ class WalkState {
   std::vector<char> bypass_;                       // [open pair]: kept
   std::uint64_t next_factorization_ = 0;
   std::uint64_t end_factorization_ = 0;
+  std::stop_token stop_;
+  std::uint64_t steps_ = 0;
   bool started_ = false;
   bool bypasses_left_ = true;
 };
@@ -169,6 +174,7 @@ MappingWalker::MappingWalker(MappingWalker&&) noexcept = default;
 MappingWalker& MappingWalker::operator=(MappingWalker&&) noexcept = default;
 
 bool MappingWalker::next() noexcept { return state_->next(); }
+void MappingWalker::stop_on(std::stop_token stop) noexcept { state_->stop_on(std::move(stop)); }
 void MappingWalker::skip_bypasses() noexcept { state_->skip_bypasses(); }
 void MappingWalker::skip_factorization() noexcept { state_->skip_factorization(); }
 const MappingView& MappingWalker::view() const noexcept { return state_->storage.view; }

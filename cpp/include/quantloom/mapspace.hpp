@@ -131,8 +131,10 @@ class MappingWalker {
   MappingWalker(MappingWalker&&) noexcept;
   MappingWalker& operator=(MappingWalker&&) noexcept;
 
-  // Moves to the first or the next mapping; false behind the last one.
+  // Moves to the first or the next mapping; false behind the last one, and soon after a stop is requested: between two
+  // mappings within the fanout there may be millions outside of it.
   bool next() noexcept;
+  void stop_on(std::stop_token stop) noexcept;
   // The next call of next() leaves out the other bypass choices of this order and split.
   void skip_bypasses() noexcept;
   // The next call of next() goes on with the next factorization.
