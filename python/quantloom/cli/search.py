@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _RUNS: Final = Path("runs")
-_DEMO_EVALUATIONS: Final = 120
+_DEMO_EVALUATIONS: Final = 160
 
 
 def add_parser(commands: Subparsers) -> Parser:
