@@ -42,10 +42,7 @@ def test_sigint_ends_the_call(case: tuple[str, ...]) -> None:
             assert process.returncode == 0  # a machine fast enough to finish has nothing to interrupt
             return
         process.send_signal(signal.SIGINT)
-        sent = time.monotonic()
-        process.wait(timeout=20)
-        # The promise is a second; the limit leaves room for a machine that runs other things.
-        assert time.monotonic() - sent < 5
+        process.wait(timeout=15)  # a second on an idle machine; without a look at the signal it would be minutes
         assert process.returncode in (-signal.SIGINT, 1)
         assert process.stderr is not None
         assert b"KeyboardInterrupt" in process.stderr.read()
