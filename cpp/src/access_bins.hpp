@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "compat_children.hpp"
 #include "default_counts.hpp"
 #include "nest.hpp"
 
@@ -28,17 +29,16 @@ struct LevelAccesses {
 
 // Buffers reused from mapping to mapping so that counting does not allocate once they have grown.
 struct CompatScratch {
-  std::vector<Count> offsets;       // child x rank
-  std::vector<int> group;           // child -> its multicast group (children with equal offsets)
-  std::vector<int> group_size;
-  std::vector<int> live_size;       // group sizes without the children served by a neighbour
-  std::vector<std::uint8_t> linked; // child is served by a neighbour
-  DefaultScratch exact;             // of the default model
+  ChildrenCache children;
+  DefaultScratch exact;  // of the default model
 };
 
-// Accesses of level `level` for one tensor by the reference's two-iteration stepping (closed form where it is exact and
-// `always_step` is false). `grid_x`, `grid_y`: hardware fanout of the level.
-void count_compat_accesses(const Workload& workload, const Nest& nest, int tensor, int level, Count grid_x, Count grid_y,
-                           bool always_step, CompatScratch& scratch, LevelAccesses& out);
+// Accesses of level `level` for one tensor as the reference's two-iteration stepping counts them. `tile`: extents of a
+// child's tile; `grid_x`, `grid_y`: hardware fanout of the level; `with_hops`: also the sums of hops, which are 0 otherwise.
+void count_compat_accesses(const Workload& workload, const Nest& nest, int tensor, int level, const RankVector& tile, Count grid_x, Count grid_y,
+                           bool with_hops, CompatScratch& scratch, LevelAccesses& out);
+
+// The same with hops, step by step: 2^(temporal loops outside the children). For tests.
+void step_compat_accesses(const Workload& workload, const Nest& nest, int tensor, int level, Count grid_x, Count grid_y, LevelAccesses& out);
 
 }  // namespace quantloom

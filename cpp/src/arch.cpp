@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "quantloom/error.hpp"
+#include "quantloom/mac_table.hpp"
 
 namespace quantloom {
 namespace {
@@ -47,9 +48,18 @@ void check_level(const std::string& arch, const Level& level) {
   check_energy(arch, at + "router_energy_pj", level.router_energy_pj);
   check_energy(arch, at + "leak_energy_pj", level.leak_energy_pj);
   check_energy(arch, at + "area_um2", level.area_um2);
+  check_energy(arch, at + "adder_energy_pj", level.adder_energy_pj);
+  check_energy(arch, at + "idle_energy_pj", level.idle_energy_pj);
 }
 
 }  // namespace
+
+PackingRule parse_packing_rule(std::string_view text) {
+  if (text == "word") return PackingRule::word;
+  if (text == "dense") return PackingRule::dense;
+  if (text == "none") return PackingRule::none;
+  throw Error(ErrorKind::spec, "unknown packing '" + std::string(text) + "'", "the packings are: word, dense, none");
+}
 
 Arch::Arch(std::string name, std::vector<Level> levels, Arithmetic arithmetic, std::vector<Constraint> constraints,
            bool relax_indivisible_factors, std::string source)
@@ -65,6 +75,12 @@ Arch::Arch(std::string name, std::vector<Level> levels, Arithmetic arithmetic, s
   check_mesh(name_, arithmetic_.name, arithmetic_.instances, arithmetic_.mesh_x, arithmetic_.mesh_y);
   check_energy(name_, "arithmetic energy_pj", arithmetic_.energy_pj);
   check_energy(name_, "arithmetic area_um2", arithmetic_.area_um2);
+  check_energy(name_, "arithmetic leak_energy_pj", arithmetic_.leak_energy_pj);
+  check_energy(name_, "arithmetic idle_energy_pj", arithmetic_.idle_energy_pj);
+  if (arithmetic_.psum_bits < 0 || arithmetic_.psum_bits > kMaxPsumBits) {
+    fail(name_, "arithmetic psum_bits is " + std::to_string(arithmetic_.psum_bits) + ", expected 1 to " + std::to_string(kMaxPsumBits) + ", or 0 to derive it");
+  }
+  if (arithmetic_.mac_table) check_mac_table(name_, *arithmetic_.mac_table);
   for (int i = 0; i < num_levels(); ++i) {
     const Level& here = level(i);
     check_level(name_, here);

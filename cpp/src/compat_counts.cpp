@@ -1,5 +1,13 @@
 // How the reference counts accesses: every temporal loop is stepped at iterations 0 and 1 only, a tensor's tile is
-// compared with the tile of the step before, and reuse is forgotten when the translation changes. See docs/model.md.
+// compared with the tile of the step before, and reuse is forgotten when the translation changes. Counted here without
+// stepping, in one pass over the loops; compat_stepping.cpp steps. Sections 5.1 to 5.4 of docs/model.md.
+//
+// Steps are binary numbers, the innermost loop the lowest digit. Step s is reached by advancing loop k, the number of
+// trailing zeros of s, while all loops inside it return to 0: by the same move m_k for all these steps, whose weights add
+// up to W_k = (N_k - 1) * the bounds of all loops outside k. Every other step is one of loop 0. So the delta rule forgets
+// at each even step whose move is not m_0, and starts anew at the odd step behind it:
+//   odd steps, and even steps with m_k = m_0    the part of the tile that is new after m_0
+//   step 0, and all other even steps            the whole tile
 #include <algorithm>
 #include <cmath>
 
@@ -8,296 +16,211 @@
 namespace quantloom {
 namespace {
 
-using Point = std::array<Count, kMaxRanks>;
+constexpr int kMostSpatialLoops = 2 * kMaxDims;  // of one level: each dim once on X and on Y
 
-struct Box {
-  Point low;
-  Point high;  // exclusive
+// One tensor between one level and its children.
+struct Edge {
+  const Workload& workload;
+  const Nest& nest;
+  int tensor = 0;
+  int level = 0;
+
+  [[nodiscard]] int num_ranks() const { return static_cast<int>(workload.tensors()[static_cast<std::size_t>(tensor)].ranks.size()); }
+  [[nodiscard]] const NestLoop& loop(int i) const { return nest.loops[static_cast<std::size_t>(i)]; }
+  // Next temporal loop outside loop i, -1 if there is none.
+  [[nodiscard]] int next_out(int i) const {
+    do --i;
+    while (i >= 0 && loop(i).kind != LoopKind::temporal);
+    return i;
+  }
+  [[nodiscard]] int innermost() const { return next_out(nest.end(level)); }
+  // How far one iteration of loop i moves the tile, added to `sum`; returns the ranks that it moves.
+  std::uint32_t add_step(int i, RankVector& sum) const {
+    std::uint32_t ranks = 0;
+    for (const RankMove& move : workload.moves(tensor, loop(i).dim)) {
+      sum[static_cast<std::size_t>(move.rank)] += loop(i).stride * move.coefficient;
+      ranks |= 1U << move.rank;
+    }
+    return ranks;
+  }
+  // Product of the bounds outside loop i, and W of the loop.
+  [[nodiscard]] double outside(int i) const { return loop(i).steps / static_cast<double>(loop(i).bound); }
+  [[nodiscard]] double weight(int i) const { return static_cast<double>(loop(i).bound - 1) * outside(i); }
 };
 
-// New data of one step relative to the tile's own low corner: at most two boxes a rank.
-struct Delta {
-  int num_boxes = 0;
-  std::array<Box, 2 * kMaxRanks> boxes;
-  double volume = 0;
-};
-
-struct Projection {
-  int num_ranks = 0;
-  Point tile;  // extent of a child's tile
-};
-
-double box_volume(const Box& box, int ranks) {
-  double volume = 1;
-  for (int r = 0; r < ranks; ++r) volume *= static_cast<double>(box.high[r] - box.low[r]);
-  return volume;
+double volume(const RankVector& extents, int ranks) {
+  double product = 1;
+  for (int r = 0; r < ranks; ++r) product *= static_cast<double>(extents[static_cast<std::size_t>(r)]);
+  return product;
 }
 
-void push_box(Delta& delta, const Box& box, int ranks) {
-  delta.boxes[static_cast<std::size_t>(delta.num_boxes++)] = box;
-  delta.volume += box_volume(box, ranks);
-}
-
-void whole_tile(const Projection& projection, Delta& delta) {
-  delta.num_boxes = 0;
-  delta.volume = 0;
-  Box box;
-  box.low.fill(0);
-  box.high = projection.tile;
-  push_box(delta, box, projection.num_ranks);
-}
-
-// Tile minus the same tile displaced by -move, sliced rank by rank.
-void subtract_previous(const Projection& projection, const Point& move, Delta& delta) {
-  delta.num_boxes = 0;
-  delta.volume = 0;
-  for (int r = 0; r < projection.num_ranks; ++r) {
-    if (std::abs(move[r]) >= projection.tile[r]) {
-      whole_tile(projection, delta);
-      return;
-    }
+// Elements of the tile that it holds again after a move.
+double overlap_after(RankVector tile, const RankVector& move, int ranks) {
+  for (int r = 0; r < ranks; ++r) {
+    const auto at = static_cast<std::size_t>(r);
+    tile[at] = std::max<Count>(0, tile[at] - std::abs(move[at]));
   }
-  Box rest;
-  rest.low.fill(0);
-  rest.high = projection.tile;
-  for (int r = 0; r < projection.num_ranks; ++r) {
-    const Count previous_low = -move[r];
-    const Count previous_high = previous_low + projection.tile[r];
-    if (previous_low > rest.low[r]) {
-      Box below = rest;
-      below.high[r] = previous_low;
-      push_box(delta, below, projection.num_ranks);
-      rest.low[r] = previous_low;
-    }
-    if (previous_high < rest.high[r]) {
-      Box above = rest;
-      above.low[r] = previous_high;
-      push_box(delta, above, projection.num_ranks);
-      rest.high[r] = previous_high;
-    }
-  }
-}
-
-// The displacement that carries `delta` onto `previous` if they have the same shape.
-bool same_shape(const Delta& delta, const Delta& previous, int ranks, Point& shift) {
-  if (delta.num_boxes != previous.num_boxes || delta.num_boxes == 0) return false;
-  for (int r = 0; r < ranks; ++r) shift[r] = previous.boxes[0].low[r] - delta.boxes[0].low[r];
-  for (int b = 0; b < delta.num_boxes; ++b) {
-    const Box& here = delta.boxes[static_cast<std::size_t>(b)];
-    const Box& there = previous.boxes[static_cast<std::size_t>(b)];
-    for (int r = 0; r < ranks; ++r) {
-      if (there.low[r] - here.low[r] != shift[r] || there.high[r] - here.high[r] != shift[r]) return false;
-    }
-  }
-  return true;
-}
-
-void move_along(const TensorSpec& tensor, const NestLoop& loop, Count iterations, Point& point) {
-  for (std::size_t r = 0; r < tensor.ranks.size(); ++r) {
-    for (const Term& term : tensor.ranks[r]) {
-      if (term.dim == loop.dim) point[r] += iterations * loop.stride * term.coefficient;
-    }
-  }
-}
-
-// The spatial children of one level: where their tiles lie, who shares data, where they sit on the grid.
-class Children {
- public:
-  Children(const TensorSpec& tensor, const Nest& nest, int level, Count grid_x, Count grid_y, CompatScratch& scratch)
-      : ranks_(static_cast<int>(tensor.ranks.size())), scratch_(scratch) {
-    const auto at = static_cast<std::size_t>(level);
-    columns_ = std::max(grid_x, nest.spatial_x[at]);
-    rows_ = std::max(grid_y, nest.spatial_y[at]);
-    count_ = static_cast<int>(nest.mapped_fanout(level));
-    place(tensor, nest, nest.spatial_begin[at], nest.end(level));
-    group_equal();
-  }
-
-  [[nodiscard]] int count() const { return count_; }
-  [[nodiscard]] int num_groups() const { return static_cast<int>(scratch_.group_size.size()); }
-
-  // Marks children whose data equals what a grid neighbour received in the step before; returns how many.
-  int mark_linked(const Point& move, const Point& shift) {
-    scratch_.linked.assign(static_cast<std::size_t>(count_), 0);
-    int linked = 0;
-    for (int child = 0; child < count_; ++child) {
-      const Count column = child % columns_;
-      const Count row = child / columns_;
-      const bool found = (column > 0 && served_by(child, child - 1, move, shift)) ||
-                         (column + 1 < columns_ && served_by(child, child + 1, move, shift)) ||
-                         (row > 0 && served_by(child, child - columns_, move, shift)) ||
-                         (row + 1 < rows_ && served_by(child, child + columns_, move, shift));
-      scratch_.linked[static_cast<std::size_t>(child)] = found ? 1 : 0;
-      linked += found ? 1 : 0;
-    }
-    return linked;
-  }
-
-  // Group sizes left when linked children drop out; returns the number of groups that remain.
-  int regroup_without_linked() {
-    scratch_.live_size.assign(scratch_.group_size.size(), 0);
-    for (int child = 0; child < count_; ++child) {
-      if (scratch_.linked[static_cast<std::size_t>(child)] == 0) {
-        ++scratch_.live_size[static_cast<std::size_t>(scratch_.group[static_cast<std::size_t>(child)])];
-      }
-    }
-    return static_cast<int>(std::count_if(scratch_.live_size.begin(), scratch_.live_size.end(), [](int n) { return n > 0; }));
-  }
-
-  // Puts one step's data into the bins, one access per group; without the linked children if `live_only`.
-  void distribute(double elements_per_group, bool live_only, LevelAccesses& out) {
-    const std::vector<int>& sizes = live_only ? scratch_.live_size : scratch_.group_size;
-    for (std::size_t g = 0; g < sizes.size(); ++g) {
-      const int size = sizes[g];
-      const auto end_seen = sizes.begin() + static_cast<std::ptrdiff_t>(g);
-      if (size == 0 || std::find(sizes.begin(), end_seen, size) != end_seen) continue;
-      int groups = 0;
-      double hops = 0;
-      for (std::size_t other = g; other < sizes.size(); ++other) {
-        if (sizes[other] != size) continue;
-        ++groups;
-        hops += group_hops(static_cast<int>(other), live_only);
-      }
-      const double accesses = elements_per_group * groups;
-      out.add(size, groups, accesses, hops / groups * accesses);
-    }
-  }
-
- private:
-  void place(const TensorSpec& tensor, const Nest& nest, int begin, int end) {
-    auto& offsets = scratch_.offsets;
-    offsets.assign(static_cast<std::size_t>(count_) * static_cast<std::size_t>(ranks_), 0);
-    for (int child = 0; child < count_; ++child) {
-      Point point;
-      point.fill(0);
-      Count rest = child;
-      for (int i = end - 1; i >= begin; --i) {
-        const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
-        move_along(tensor, loop, rest % loop.bound, point);
-        rest /= loop.bound;
-      }
-      std::copy_n(point.begin(), ranks_, offsets.begin() + static_cast<std::ptrdiff_t>(child) * ranks_);
-    }
-  }
-
-  [[nodiscard]] const Count* offset(Count child) const {
-    return scratch_.offsets.data() + static_cast<std::size_t>(child) * static_cast<std::size_t>(ranks_);
-  }
-
-  void group_equal() {
-    scratch_.group.assign(static_cast<std::size_t>(count_), 0);
-    scratch_.group_size.clear();
-    for (int child = 0; child < count_; ++child) {
-      int group = -1;
-      for (int before = 0; before < child && group < 0; ++before) {
-        if (std::equal(offset(child), offset(child) + ranks_, offset(before))) group = scratch_.group[static_cast<std::size_t>(before)];
-      }
-      if (group < 0) {
-        group = num_groups();
-        scratch_.group_size.push_back(0);
-      }
-      scratch_.group[static_cast<std::size_t>(child)] = group;
-      ++scratch_.group_size[static_cast<std::size_t>(group)];
-    }
-  }
-
-  [[nodiscard]] bool served_by(int child, Count neighbour, const Point& move, const Point& shift) const {
-    if (neighbour < 0 || neighbour >= count_) return false;
-    for (int r = 0; r < ranks_; ++r) {
-      if (move[r] + offset(child)[r] - offset(neighbour)[r] != shift[r]) return false;
-    }
-    return true;
-  }
-
-  // Furthest column, plus for each column with a member the reach above and below the centre row.
-  [[nodiscard]] double group_hops(int group, bool live_only) const {
-    const double centre = static_cast<double>(rows_ - 1) / 2.0;
-    double furthest = 0;
-    double reach = 0;
-    for (Count column = 0; column < columns_; ++column) {
-      double above = 0;
-      double below = 0;
-      bool used = false;
-      for (Count child = column; child < count_; child += columns_) {
-        const auto c = static_cast<std::size_t>(child);
-        if (scratch_.group[c] != group || (live_only && scratch_.linked[c] != 0)) continue;
-        const auto row = static_cast<double>(child / columns_);
-        used = true;
-        above = std::max(above, row - centre);
-        below = std::max(below, centre - row);
-      }
-      if (!used) continue;
-      furthest = static_cast<double>(column);
-      reach += above + below;
-    }
-    return furthest + reach;
-  }
-
-  int ranks_ = 0;
-  int count_ = 0;
-  Count columns_ = 1;
-  Count rows_ = 1;
-  CompatScratch& scratch_;
-};
-
-// Walks the two iterations of every temporal loop outside the children and reports each step's new data.
-template <class OnStep>
-void for_each_step(const TensorSpec& tensor, const Nest& nest, int level, const Projection& projection, bool reuse,
-                   OnStep&& on_step) {
-  std::array<int, Nest::kMaxLoops> stepped;
-  int depth = 0;
-  for (int i = 0; i < nest.end(level); ++i) {
-    if (nest.loops[static_cast<std::size_t>(i)].kind == LoopKind::temporal) stepped[static_cast<std::size_t>(depth++)] = i;
-  }
-  Point position;
-  Point previous_position;
-  Point previous_move;
-  bool has_previous = false;
-  bool has_move = false;
-  Delta delta;
-  const std::uint64_t steps = std::uint64_t{1} << depth;
-  for (std::uint64_t step = 0; step < steps; ++step) {
-    position.fill(0);
-    double weight = 1;
-    for (int k = 0; k < depth; ++k) {
-      if ((step >> (depth - 1 - k) & 1U) == 0) continue;
-      const NestLoop& loop = nest.loops[static_cast<std::size_t>(stepped[static_cast<std::size_t>(k)])];
-      weight *= static_cast<double>(loop.bound - 1);
-      move_along(tensor, loop, 1, position);
-    }
-    Point move;
-    move.fill(0);
-    if (has_previous) {
-      for (int r = 0; r < projection.num_ranks; ++r) move[r] = position[r] - previous_position[r];
-    }
-    if (!reuse || !has_previous) {
-      whole_tile(projection, delta);
-    } else if (!has_move || std::equal(move.begin(), move.begin() + projection.num_ranks, previous_move.begin())) {
-      subtract_previous(projection, move, delta);
-      previous_move = move;
-      has_move = true;
-    } else {
-      whole_tile(projection, delta);
-      has_move = false;
-    }
-    on_step(weight, move, delta);
-    previous_position = position;
-    has_previous = true;
-  }
+  return volume(tile, ranks);
 }
 
 // A tensor without a sliding window: its tiles are equal or disjoint, so a level hands out one tile for each iteration of
 // the loops from the innermost relevant one outwards.
-double tile_changes(const Workload& workload, const Nest& nest, int tensor, int level) {
-  double changes = 1;
-  bool relevant = false;
-  for (int i = nest.end(level) - 1; i >= 0; --i) {
-    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
-    if (loop.kind != LoopKind::temporal) continue;
-    relevant = relevant || workload.is_relevant(tensor, loop.dim);
-    if (relevant) changes *= static_cast<double>(loop.bound);
+double tile_changes(const Edge& edge) {
+  const std::uint32_t relevant = edge.workload.relevant_dims(edge.tensor);
+  int i = edge.innermost();
+  while (i >= 0 && (relevant >> edge.loop(i).dim & 1U) == 0) i = edge.next_out(i);
+  return i < 0 ? 1 : edge.loop(i).steps;
+}
+
+// Sum of W_k over the loops k with m_k = m_0 but the innermost one: those whose step is that of the innermost loop plus
+// the steps of all loops inside them.
+double weight_of_same_moves(const Edge& edge, int innermost) {
+  double weight = 0;
+  RankVector same{};
+  edge.add_step(innermost, same);
+  std::uint32_t ranks = edge.add_step(innermost, same);
+  for (int i = edge.next_out(innermost); i >= 0; i = edge.next_out(i)) {
+    RankVector step{};
+    const std::uint32_t moved = edge.add_step(i, step);
+    if (moved == ranks && step == same) weight += edge.weight(i);
+    ranks |= edge.add_step(i, same);
   }
-  return changes;
+  return weight;
+}
+
+// The level's spatial loops as one tensor sees them.
+class Spread {
+ public:
+  Spread(const Edge& edge, Count grid_x, Count grid_y, bool with_hops, CompatScratch& scratch, LevelAccesses& out)
+      : edge_(edge), grid_x_(grid_x), grid_y_(grid_y), with_hops_(with_hops), scratch_(scratch), out_(out) {}
+
+  // Elements that each group of children with equal data needs, handed out once a group.
+  void hand_out(double elements) {
+    if (!with_hops_ && hand_out_product(elements)) return;
+    distribute(elements, groups().bins());
+  }
+
+  // The same, where the children have moved by `move` and their new data has the same shape as in the step before: what a
+  // neighbour received then is taken from it.
+  void hand_out_moved(const RankVector& move, double elements) {
+    if (!is_within_reach(move)) return hand_out(elements);
+    const LinkedChildren& linked = groups().after_move(move);
+    if (linked.linked == 0) return hand_out(elements);
+    distribute(elements, linked.bins);
+    out_.link_transfers += linked.linked * elements;
+  }
+
+ private:
+  // If each rank is moved by one dim only, offsets are equal exactly if the relevant indices are; false otherwise.
+  bool hand_out_product(double elements) {
+    Count multicast = 1;
+    Count scatter = 1;
+    std::uint32_t dims = 0;
+    std::uint32_t ranks = 0;
+    for (int i = begin(); i < end(); ++i) {
+      const NestLoop& loop = edge_.loop(i);
+      const auto moves = edge_.workload.moves(edge_.tensor, loop.dim);
+      (moves.empty() ? multicast : scatter) *= loop.bound;
+      if ((dims >> loop.dim & 1U) != 0) continue;  // Y and X of one dim: its strides are nested
+      dims |= 1U << loop.dim;
+      for (const RankMove& move : moves) {
+        if ((ranks >> move.rank & 1U) != 0) return false;
+        ranks |= 1U << move.rank;
+      }
+    }
+    out_.add(multicast, scatter, elements * static_cast<double>(scatter), 0);
+    return true;
+  }
+
+  void distribute(double elements, const std::vector<GroupBin>& bins) {
+    // Hops are the mean over the groups times the accesses; the number of groups cancels out.
+    for (const GroupBin& bin : bins) out_.add(bin.size, bin.groups, elements * bin.groups, with_hops_ ? bin.hops * elements : 0);
+  }
+
+  // False if no two children are that far apart.
+  bool is_within_reach(const RankVector& move) {
+    if (!has_reach_) {
+      has_reach_ = true;
+      for (int i = begin(); i < end(); ++i) {
+        for (const RankMove& along : edge_.workload.moves(edge_.tensor, edge_.loop(i).dim)) {
+          reach_[static_cast<std::size_t>(along.rank)] += (edge_.loop(i).bound - 1) * edge_.loop(i).stride * along.coefficient;
+        }
+      }
+    }
+    for (int r = 0; r < edge_.num_ranks(); ++r) {
+      if (std::abs(move[static_cast<std::size_t>(r)]) > reach_[static_cast<std::size_t>(r)]) return false;
+    }
+    return true;
+  }
+
+  ChildGroups& groups() {
+    if (groups_ != nullptr) return *groups_;
+    std::array<SpatialLoop, kMostSpatialLoops> loops;
+    std::size_t count = 0;
+    for (int i = begin(); i < end(); ++i) {
+      loops[count].bound = edge_.loop(i).bound;
+      loops[count].step.fill(0);
+      edge_.add_step(i, loops[count++].step);
+    }
+    const auto at = static_cast<std::size_t>(edge_.level);
+    groups_ = &scratch_.children.find({loops.data(), count}, edge_.num_ranks(), std::max(grid_x_, edge_.nest.spatial_x[at]),
+                                      std::max(grid_y_, edge_.nest.spatial_y[at]));
+    return *groups_;
+  }
+
+  [[nodiscard]] int begin() const { return edge_.nest.spatial_begin[static_cast<std::size_t>(edge_.level)]; }
+  [[nodiscard]] int end() const { return edge_.nest.end(edge_.level); }
+
+  const Edge& edge_;
+  Count grid_x_;
+  Count grid_y_;
+  bool with_hops_;
+  CompatScratch& scratch_;
+  LevelAccesses& out_;
+  ChildGroups* groups_ = nullptr;
+  bool has_reach_ = false;
+  RankVector reach_{};  // largest distance of two children, per rank
+};
+
+// One child: `whole` steps of the whole tile, all others of its new part.
+double count_one_child(const Edge& edge, const RankVector& tile, int innermost) {
+  const double elements = volume(tile, edge.num_ranks());
+  if (innermost < 0) return elements;
+  RankVector move{};
+  edge.add_step(innermost, move);
+  const double overlap = overlap_after(tile, move, edge.num_ranks());
+  if (overlap == 0) return elements * edge.loop(innermost).steps;
+  const double same = weight_of_same_moves(edge, innermost);
+  return elements * (edge.outside(innermost) - same) + (elements - overlap) * (edge.weight(innermost) + same);
+}
+
+// Tiles, all of one shape, that never overlap the one before: any move may bring a child to its neighbour's last tile.
+void count_whole_tiles(const Edge& edge, double elements, int innermost, Spread& spread) {
+  spread.hand_out(elements);
+  RankVector inside{};
+  for (int i = innermost; i >= 0; i = edge.next_out(i)) {
+    RankVector move{};
+    edge.add_step(i, move);
+    for (std::size_t r = 0; r < move.size(); ++r) move[r] -= inside[r];
+    spread.hand_out_moved(move, elements * edge.weight(i));
+    edge.add_step(i, inside);
+  }
+}
+
+void count_children(const Edge& edge, const RankVector& tile, int innermost, Spread& spread) {
+  const double elements = volume(tile, edge.num_ranks());
+  if (innermost < 0) return spread.hand_out(elements);
+  RankVector move{};
+  edge.add_step(innermost, move);
+  const double overlap = overlap_after(tile, move, edge.num_ranks());
+  if (overlap == 0 || edge.level == 0) return count_whole_tiles(edge, elements, innermost, spread);
+  const double part = elements - overlap;
+  const double same = weight_of_same_moves(edge, innermost);
+  const double whole = edge.outside(innermost) - same;
+  const auto bound = static_cast<double>(edge.loop(innermost).bound);
+  // The new part has the shape of the one before unless that was a whole tile: the step behind each of them.
+  spread.hand_out(whole * (elements + (bound - 1) * part));
+  if (part > 0 && same > 0) spread.hand_out_moved(move, bound * same * part);
 }
 
 }  // namespace
@@ -327,62 +250,25 @@ void LevelAccesses::add(Count multicast, Count scatter, double accesses, double 
   bins.insert(it, {multicast, scatter, accesses, hops});
 }
 
-void count_compat_accesses(const Workload& workload, const Nest& nest, int tensor, int level, Count grid_x, Count grid_y,
-                           bool always_step, CompatScratch& scratch, LevelAccesses& out) {
+void count_compat_accesses(const Workload& workload, const Nest& nest, int tensor, int level, const RankVector& tile, Count grid_x, Count grid_y,
+                           bool with_hops, CompatScratch& scratch, LevelAccesses& out) {
   out.bins.clear();
   out.link_transfers = 0;
-  const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
-  Projection projection;
-  projection.num_ranks = static_cast<int>(spec.ranks.size());
-  projection.tile.fill(1);
-  if (level > 0) {
-    const auto& extent = nest.extent[static_cast<std::size_t>(level - 1)];
-    for (std::size_t r = 0; r < spec.ranks.size(); ++r) {
-      for (const Term& term : spec.ranks[r]) {
-        projection.tile[r] += (extent[static_cast<std::size_t>(term.dim)] - 1) * term.coefficient;
-      }
-    }
-  }
-  const bool reuse = level > 0;  // arithmetic units hold nothing
-  const bool closed_form = !always_step && reuse && !workload.has_window(tensor);
-  double tile = 1;
-  for (int r = 0; r < projection.num_ranks; ++r) tile *= static_cast<double>(projection.tile[r]);
-
-  if (nest.mapped_fanout(level) == 1) {
-    double accesses = 0;
-    if (!reuse) {
-      accesses = static_cast<double>(nest.temporal_steps);
-    } else if (closed_form) {
-      accesses = tile * tile_changes(workload, nest, tensor, level);
-    } else {
-      for_each_step(spec, nest, level, projection, reuse,
-                    [&](double weight, const Point&, const Delta& delta) { accesses += weight * delta.volume; });
-    }
-    out.add(1, 1, accesses, 0);
+  const Edge edge{workload, nest, tensor, level};
+  const bool one_child = nest.mapped_fanout(level) == 1;
+  if (level == 0 && one_child) {
+    out.bins.push_back({1, 1, static_cast<double>(nest.temporal_steps), 0});
     return;
   }
-
-  Children children(spec, nest, level, grid_x, grid_y, scratch);
-  if (closed_form) {
-    children.distribute(tile * tile_changes(workload, nest, tensor, level), false, out);
+  const bool disjoint = level > 0 && !workload.has_window(tensor);
+  const double changed = disjoint ? volume(tile, edge.num_ranks()) * tile_changes(edge) : 0;
+  if (one_child) {
+    out.bins.push_back({1, 1, disjoint ? changed : count_one_child(edge, tile, edge.innermost()), 0});
     return;
   }
-  Delta previous;
-  for_each_step(spec, nest, level, projection, reuse, [&](double weight, const Point& move, const Delta& delta) {
-    if (delta.num_boxes > 0) {
-      const double elements = weight * delta.volume;
-      Point shift;
-      int linked = 0;
-      if (same_shape(delta, previous, projection.num_ranks, shift)) linked = children.mark_linked(move, shift);
-      if (linked > 0 && children.regroup_without_linked() < children.num_groups()) {
-        children.distribute(elements, true, out);
-        out.link_transfers += linked * elements;
-      } else {
-        children.distribute(elements, false, out);
-      }
-    }
-    previous = delta;
-  });
+  Spread spread(edge, grid_x, grid_y, with_hops, scratch, out);
+  if (disjoint) return spread.hand_out(changed);
+  count_children(edge, tile, edge.innermost(), spread);
 }
 
 }  // namespace quantloom

@@ -11,6 +11,11 @@ namespace {
 
 using Point = std::array<Count, kMaxRanks>;
 
+constexpr std::size_t kMostRuns = std::size_t{1} << 22;  // that are listed
+
+// The loop is over places whose data the network does not share.
+bool is_apart(const NestLoop& loop, std::uint32_t apart) { return (apart >> loop.level & 1U) != 0; }
+
 bool keeps(const Nest& nest, int level, int tensor) { return (nest.keep[static_cast<std::size_t>(level)] >> tensor & 1U) != 0; }
 
 // Loops outside of `child` are loops[0] .. loops[outside_end - 1]; child -1 stands for the arithmetic units.
@@ -49,23 +54,18 @@ Count coefficient(const std::vector<Term>& rank, int dim) {
   return sum;
 }
 
-struct Step {
-  Count step;
-  Count bound;
-};
-
 struct Steps {
-  std::array<Step, Nest::kMaxLoops> of;  // left uninitialised: only the first `count` are there
+  std::array<SumStep, Nest::kMaxLoops> of;  // left uninitialised: only the first `count` are there
   int count = 0;
   void add(Count step, Count bound) {
     if (bound > 1) of[static_cast<std::size_t>(count++)] = {step, bound};
   }
+  std::span<SumStep> all() { return std::span(of).first(static_cast<std::size_t>(count)); }
 };
 
 // Runs of n values, a grain apart, begin at every sum i_k * step_k: how many different values they have together.
 // The runs are as many as the product of the bounds at most; past kMostRuns of them the count is unknown.
-Count values_of_runs(std::span<const Step> steps, Count grain, Count n, std::vector<Count>& starts) {
-  constexpr std::size_t kMostRuns = std::size_t{1} << 22;
+Count values_of_runs(std::span<const SumStep> steps, Count grain, Count n, std::vector<Count>& starts) {
   starts.assign(1, 0);
   for (const auto& [step, bound] : steps) {
     const std::size_t before = starts.size();
@@ -89,55 +89,14 @@ Count values_of_runs(std::span<const Step> steps, Count grain, Count n, std::vec
   return values;
 }
 
-// Section 5.6: different values of sum i_k * step_k with 0 <= i_k < bound_k.
-Count distinct_sums(Steps& steps, DefaultScratch& scratch) {
-  std::sort(steps.of.begin(), steps.of.begin() + steps.count, [](const Step& a, const Step& b) { return a.step < b.step; });
-  Count first = 1;  // the values 0, grain, 2 * grain ... (n - 1) * grain
-  Count n = 1;
-  int k = 0;
-  for (; k < steps.count; ++k) {
-    const auto [step, bound] = steps.of[static_cast<std::size_t>(k)];
-    if (k == 0) first = step;
-    if (step % first != 0 || step / first > n) break;
-    n += (bound - 1) * (step / first);
-  }
-  // From here on every step may jump over all values before it: then each iteration adds as many values again.
-  Count reach = (n - 1) * first;
-  Count product = n;
-  const int regular = k;
-  for (; k < steps.count; ++k) {
-    const auto [step, bound] = steps.of[static_cast<std::size_t>(k)];
-    if (step <= reach) break;
-    product = saturating_mul(product, bound);
-    reach += (bound - 1) * step;
-  }
-  if (k == steps.count) return product;
-  return values_of_runs(std::span<const Step>(steps.of).subspan(static_cast<std::size_t>(regular), static_cast<std::size_t>(steps.count - regular)),
-                        first, n, scratch.sums);
-}
-
-// A dim that moves two ranks at once ties their coordinates together.
-bool ranks_share_dims(const Workload& workload, const TensorSpec& tensor) {
-  std::uint32_t seen = 0;
-  for (const auto& rank : tensor.ranks) {
-    std::uint32_t mine = 0;
-    for (const Term& term : rank) {
-      if (workload.bound(term.dim) > 1) mine |= 1U << term.dim;
-    }
-    if ((seen & mine) != 0) return true;
-    seen |= mine;
-  }
-  return false;
-}
-
 // Different offsets of children, by listing them all.
-Count distinct_points(const TensorSpec& tensor, const Nest& nest, int begin, int end, DefaultScratch& scratch) {
+Count distinct_points(const TensorSpec& tensor, const Nest& nest, int begin, int end, std::uint32_t apart, DefaultScratch& scratch) {
   const std::size_t ranks = tensor.ranks.size();
   std::vector<Count>& points = scratch.points;
   points.assign(ranks, 0);
   for (int i = begin; i < end; ++i) {
     const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
-    if (loop.kind == LoopKind::temporal) continue;
+    if (loop.kind == LoopKind::temporal || is_apart(loop, apart)) continue;
     const std::size_t before = points.size();
     for (Count k = 1; k < loop.bound; ++k) {
       for (std::size_t p = 0; p < before; ++p) {
@@ -164,6 +123,78 @@ bool is_complete_above(const Workload& workload, const Nest& nest, int tensor, i
   return true;
 }
 
+// Values first .. end - 1.
+struct Run {
+  Count first = 0;
+  Count end = 0;
+};
+
+// What the children between two levels hold of one rank, as ascending runs with gaps between them; none if there are too many.
+std::vector<Run> held_runs(const Nest& nest, const std::vector<Term>& rank, const std::array<Count, kMaxDims>& inside, int child, int parent) {
+  Count extent = 1;
+  for (const Term& term : rank) extent += (inside[static_cast<std::size_t>(term.dim)] - 1) * term.coefficient;
+  std::vector<Run> runs{{0, extent}};
+  for (int i = nest.begin[static_cast<std::size_t>(parent)]; i < outside_end(nest, child); ++i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    const Count step = loop.kind == LoopKind::temporal ? 0 : loop.stride * coefficient(rank, loop.dim);
+    if (step == 0) continue;
+    const std::size_t before = runs.size();
+    if (static_cast<std::size_t>(loop.bound) > kMostRuns / before) return {};
+    for (Count k = 1; k < loop.bound; ++k) {
+      for (std::size_t r = 0; r < before; ++r) runs.push_back({runs[r].first + k * step, runs[r].end + k * step});
+    }
+    std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.first < b.first; });
+    std::size_t last = 0;
+    for (std::size_t r = 1; r < runs.size(); ++r) {
+      if (runs[r].first <= runs[last].end) {
+        runs[last].end = std::max(runs[last].end, runs[r].end);
+      } else {
+        runs[++last] = runs[r];
+      }
+    }
+    runs.resize(last + 1);
+  }
+  return runs;
+}
+
+// Values in `a` that are in `b` moved by `shift`.
+Count shared_values(const std::vector<Run>& a, const std::vector<Run>& b, Count shift) {
+  Count shared = 0;
+  for (std::size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    const Count first = std::max(a[i].first, b[j].first + shift);
+    const Count end = std::min(a[i].end, b[j].end + shift);
+    shared += std::max<Count>(0, end - first);
+    ++(a[i].end < b[j].end + shift ? i : j);
+  }
+  return shared;
+}
+
+// Some network between the two levels hands up the parts of one sum one by one.
+bool carries_parts(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, int child, int level) {
+  for (int l = child + 1; l <= level; ++l) {
+    if (arch.level(l).reduction) continue;
+    for (int i = nest.spatial_begin[static_cast<std::size_t>(l)]; i < nest.end(l); ++i) {
+      if (!workload.is_relevant(tensor, nest.loops[static_cast<std::size_t>(i)].dim)) return true;
+    }
+  }
+  return false;
+}
+
+// Bit l set: the network below level l does not share what goes this way.
+struct Apart {
+  std::uint32_t down = 0;  // inputs
+  std::uint32_t up = 0;    // outputs
+};
+
+Apart find_apart(const Arch& arch) {
+  Apart out;
+  for (int l = 0; l < arch.num_levels(); ++l) {
+    out.down |= static_cast<std::uint32_t>(!arch.level(l).multicast) << l;
+    out.up |= static_cast<std::uint32_t>(!arch.level(l).reduction) << l;
+  }
+  return out;
+}
+
 // What the children of `child`'s next kept level exchange with it. child -1: the arithmetic units, which hold nothing.
 struct Link {
   Count moves = 0;     // elements that one child newly needs, or hands up
@@ -184,6 +215,44 @@ Link count_link(const Workload& workload, const Nest& nest, int tensor, int chil
 }
 
 }  // namespace
+
+Count distinct_sums(std::span<SumStep> steps, DefaultScratch& scratch) {
+  std::sort(steps.begin(), steps.end(), [](const SumStep& a, const SumStep& b) { return a.step < b.step; });
+  Count first = 1;  // the values 0, grain, 2 * grain ... (n - 1) * grain
+  Count n = 1;
+  std::size_t k = 0;
+  for (; k < steps.size(); ++k) {
+    const auto [step, bound] = steps[k];
+    if (k == 0) first = step;
+    if (step % first != 0 || step / first > n) break;
+    n += (bound - 1) * (step / first);
+  }
+  // From here on every step may jump over all values before it: then each iteration adds as many values again.
+  Count reach = (n - 1) * first;
+  Count product = n;
+  const std::size_t regular = k;
+  for (; k < steps.size(); ++k) {
+    const auto [step, bound] = steps[k];
+    if (step <= reach) break;
+    product = saturating_mul(product, bound);
+    reach += (bound - 1) * step;
+  }
+  if (k == steps.size()) return product;
+  return values_of_runs(steps.subspan(regular), first, n, scratch.sums);
+}
+
+bool ranks_share_dims(const Workload& workload, const TensorSpec& tensor) {
+  std::uint32_t seen = 0;
+  for (const auto& rank : tensor.ranks) {
+    std::uint32_t mine = 0;
+    for (const Term& term : rank) {
+      if (workload.bound(term.dim) > 1) mine |= 1U << term.dim;
+    }
+    if ((seen & mine) != 0) return true;
+    seen |= mine;
+  }
+  return false;
+}
 
 Count tile_traffic(const Workload& workload, const Nest& nest, int tensor, int child) noexcept {
   const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
@@ -218,28 +287,62 @@ Count tile_traffic(const Workload& workload, const Nest& nest, int tensor, int c
   return traffic;
 }
 
-Count distinct_children(const Workload& workload, const Nest& nest, int tensor, int inner, int outer, DefaultScratch& scratch) {
+Count distinct_children(const Workload& workload, const Nest& nest, int tensor, int inner, int outer, std::uint32_t apart, DefaultScratch& scratch) {
   const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
   const int begin = nest.begin[static_cast<std::size_t>(outer)];
   const int end = nest.end(inner);
   Count plain = 1;  // without a window every relevant index makes another tile
+  Count places = 1;
   for (int i = begin; i < end; ++i) {
     const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
-    if (loop.kind != LoopKind::temporal && workload.is_relevant(tensor, loop.dim)) plain = saturating_mul(plain, loop.bound);
+    if (loop.kind == LoopKind::temporal) continue;
+    if (is_apart(loop, apart)) {
+      places = saturating_mul(places, loop.bound);
+    } else if (workload.is_relevant(tensor, loop.dim)) {
+      plain = saturating_mul(plain, loop.bound);
+    }
   }
-  if (plain == 1 || !workload.has_window(tensor)) return plain;
-  if (ranks_share_dims(workload, spec)) return distinct_points(spec, nest, begin, end, scratch);
-  Count product = 1;
+  if (plain == 1 || !workload.has_window(tensor)) return saturating_mul(places, plain);
+  if (ranks_share_dims(workload, spec)) return saturating_mul(places, distinct_points(spec, nest, begin, end, apart, scratch));
   for (const auto& rank : spec.ranks) {
     Steps steps;
     for (int i = begin; i < end; ++i) {
       const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
-      const Count factor = loop.kind == LoopKind::temporal ? 0 : coefficient(rank, loop.dim);
+      const Count factor = loop.kind == LoopKind::temporal || is_apart(loop, apart) ? 0 : coefficient(rank, loop.dim);
       if (factor > 0) steps.add(loop.stride * factor, loop.bound);
     }
-    product = saturating_mul(product, distinct_sums(steps, scratch));
+    places = saturating_mul(places, distinct_sums(steps.all(), scratch));
   }
-  return product;
+  return places;
+}
+
+Count array_traffic(const Workload& workload, const Nest& nest, int tensor, int child, int parent) {
+  const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
+  const auto& inside = nest.extent[static_cast<std::size_t>(child)];
+  std::vector<std::vector<Run>> held;  // [rank]: coordinates that some child holds
+  Count all = 1;
+  for (const auto& rank : spec.ranks) {
+    held.push_back(held_runs(nest, rank, inside, child, parent));
+    if (held.back().empty()) return kSaturated;
+    all = saturating_mul(all, shared_values(held.back(), held.back(), 0));
+  }
+  Count outer = temporal_steps_outside(nest, child);
+  if (outer == kSaturated || all == kSaturated) return kSaturated;
+  Count traffic = all;
+  Point wrapped{};
+  for (int i = outside_end(nest, child) - 1; i >= 0; --i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    if (loop.kind != LoopKind::temporal) continue;
+    outer /= loop.bound;
+    Count overlap = 1;
+    for (std::size_t r = 0; r < spec.ranks.size(); ++r) {
+      const Count step = loop.stride * coefficient(spec.ranks[r], loop.dim);
+      overlap *= shared_values(held[r], held[r], step - wrapped[r]);
+      wrapped[r] += (loop.bound - 1) * step;
+    }
+    traffic = saturating_add(traffic, saturating_mul(saturating_mul(loop.bound - 1, outer), all - overlap));
+  }
+  return traffic;
 }
 
 Count distinct_elements(const Workload& workload, const Nest& nest, int tensor, int level, DefaultScratch& scratch) {
@@ -256,12 +359,12 @@ Count distinct_elements(const Workload& workload, const Nest& nest, int tensor, 
       const Count factor = loop.kind == LoopKind::temporal ? coefficient(rank, loop.dim) : 0;
       if (factor > 0) steps.add(loop.stride * factor, loop.bound);
     }
-    product = saturating_mul(product, distinct_sums(steps, scratch));
+    product = saturating_mul(product, distinct_sums(steps.all(), scratch));
   }
   return product;
 }
 
-std::uint32_t partial_levels(const Workload& workload, const Nest& nest, int tensor) noexcept {
+std::uint32_t partial_levels(const Arch& arch, const Workload& workload, const Nest& nest, int tensor) noexcept {
   if (!workload.tensors()[static_cast<std::size_t>(tensor)].is_output) return 0;
   std::uint32_t partial = 0;
   int child = -1;
@@ -277,7 +380,7 @@ std::uint32_t partial_levels(const Workload& workload, const Nest& nest, int ten
       returns = returns || (moved && !relevant);
       moved = moved || relevant;
     }
-    if (returns || !is_complete_above(workload, nest, tensor, l)) partial |= 1U << l;
+    if (returns || carries_parts(arch, workload, nest, tensor, child, l) || !is_complete_above(workload, nest, tensor, l)) partial |= 1U << l;
     child = l;
   }
   return partial;
@@ -286,28 +389,45 @@ std::uint32_t partial_levels(const Workload& workload, const Nest& nest, int ten
 void count_default(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, DefaultScratch& scratch, DefaultCounts& out) {
   const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
   for (int l = 0; l < nest.num_levels; ++l) out.levels[static_cast<std::size_t>(l)] = {};
-  out.partial = partial_levels(workload, nest, tensor);
+  out.partial = partial_levels(arch, workload, nest, tensor);
+  const Apart apart = find_apart(arch);
   int child = -1;
   Link link = count_link(workload, nest, tensor, child, 1);
   for (int p = 0; p < nest.num_levels; ++p) {
     if (!keeps(nest, p, tensor)) continue;
-    Count groups = 1;  // different tiles below one instance of the level looked at
+    Count groups = 1;  // different tiles below one instance of the level looked at; outputs: what goes down
+    Count parts = 1;   // outputs: sums that come up
     for (int l = child + 1; l <= p; ++l) {
       DefaultLevelCounts& network = out.levels[static_cast<std::size_t>(l)];
       const Count fanout = nest.mapped_fanout(l);
       const Count reached = saturating_mul(fanout, groups);
-      if (fanout > 1) groups = distinct_children(workload, nest, tensor, child + 1, l, scratch);
+      const Count arriving = saturating_mul(fanout, parts);
+      if (fanout > 1) {
+        groups = distinct_children(workload, nest, tensor, child + 1, l, spec.is_output ? 0 : apart.down, scratch);
+        parts = spec.is_output && apart.up != 0 ? distinct_children(workload, nest, tensor, child + 1, l, apart.up, scratch) : groups;
+      }
       network.multicast = ceil_div(reached, groups);
-      network.hops = mean_hops(arch, spec, nest, child, l, scratch);
+      network.hops_down = mean_hops(arch, spec, nest, child, l, spec.is_output ? 0 : apart.down);
       network.down = saturating_mul(groups, spec.is_output ? link.refills : link.moves);
       if (!spec.is_output) continue;
-      network.up = saturating_mul(groups, link.moves);
+      network.up = saturating_mul(parts, link.moves);
+      network.hops_up = apart.up == 0 ? network.hops_down : mean_hops(arch, spec, nest, child, l, apart.up);
       // Arithmetic units hand up products: complete only where nothing is left to add over time.
-      const bool complete = is_complete_above(workload, nest, tensor, l) && (child >= 0 || link.moves == link.distinct);
+      const bool complete = is_complete_above(workload, nest, tensor, l) && !carries_parts(arch, workload, nest, tensor, child, l) &&
+                            (child >= 0 || link.moves == link.distinct);
       network.final_up = complete ? saturating_mul(groups, link.distinct) : 0;
-      network.reductions = saturating_mul(reached - groups, link.moves);
+      network.reductions = saturating_mul(minus(arriving, parts), link.moves);
     }
     DefaultLevelCounts& level = out.levels[static_cast<std::size_t>(p)];
+    if (!spec.is_output && arch.level(p).forwarding) {
+      const Count apart_down = level.down;
+      for (int l = child + 1; l <= p; ++l) {
+        out.levels[static_cast<std::size_t>(l)].down =
+            child >= 0 ? array_traffic(workload, nest, tensor, child, l)
+                       : saturating_mul(distinct_children(workload, nest, tensor, 0, l, 0, scratch), link.moves);
+      }
+      level.links = minus(apart_down, level.down);
+    }
     level.tile = tile_elements(spec, nest.extent[static_cast<std::size_t>(p)]);
     const Link next = count_link(workload, nest, tensor, p, level.tile);
     level.distinct = next.distinct;

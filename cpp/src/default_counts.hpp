@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "nest.hpp"
@@ -23,8 +24,10 @@ struct DefaultLevelCounts {
   Count up = 0;             // elements that leave it towards the level, after spatial reduction
   Count final_up = 0;       // of these, complete sums
   Count reductions = 0;     // additions on the way up
+  Count links = 0;          // elements that children take from each other instead
   Count multicast = 0;      // children served by one element, mean rounded up
-  double hops = 0;          // mean of hops per element; 0 where no energy depends on it
+  double hops_down = 0;     // means of hops per element; 0 where no energy depends on them
+  double hops_up = 0;
 };
 
 struct DefaultCounts {
@@ -39,15 +42,34 @@ struct DefaultScratch {
   std::vector<std::uint32_t> order;
 };
 
+// i * step for 0 <= i < bound, bound above 1.
+struct SumStep {
+  Count step;
+  Count bound;
+};
+
+// Different values that sums of one multiple of each step take; kSaturated if more than 2^22 would have to be listed.
+// Sorts the steps.
+[[nodiscard]] Count distinct_sums(std::span<SumStep> steps, DefaultScratch& scratch);
+
 // Bit l set: level l keeps the output and elements can lie there before their reduction is complete. 0 for inputs.
-[[nodiscard]] std::uint32_t partial_levels(const Workload& workload, const Nest& nest, int tensor) noexcept;
+[[nodiscard]] std::uint32_t partial_levels(const Arch& arch, const Workload& workload, const Nest& nest, int tensor) noexcept;
 
 // Elements that one instance of `child` newly needs over the whole run: its tile, and the new part of it at every advance
 // of every temporal loop outside.
 [[nodiscard]] Count tile_traffic(const Workload& workload, const Nest& nest, int tensor, int child) noexcept;
 
-// Different tiles among the children that the spatial loops of levels `inner`..`outer` make.
-[[nodiscard]] Count distinct_children(const Workload& workload, const Nest& nest, int tensor, int inner, int outer, DefaultScratch& scratch);
+// A dim moves two ranks of the tensor at once, which ties their coordinates together.
+[[nodiscard]] bool ranks_share_dims(const Workload& workload, const TensorSpec& tensor);
+
+// Different tiles among the children that the spatial loops of levels `inner`..`outer` make. Children at different places
+// along the spatial loops of the levels in `apart` count as different whatever their tiles.
+[[nodiscard]] Count distinct_children(const Workload& workload, const Nest& nest, int tensor, int inner, int outer, std::uint32_t apart,
+                                      DefaultScratch& scratch);
+
+// Elements of an input that all children between `child` and `parent` together newly need over the whole run, if whatever
+// one of them holds is passed on to the others.
+[[nodiscard]] Count array_traffic(const Workload& workload, const Nest& nest, int tensor, int child, int parent);
 
 // Elements that ever pass through one instance of a level; with a dim in two ranks, those of the smallest box product.
 [[nodiscard]] Count distinct_elements(const Workload& workload, const Nest& nest, int tensor, int level, DefaultScratch& scratch);

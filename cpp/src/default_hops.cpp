@@ -24,12 +24,13 @@ Offset moved(const TensorSpec& tensor, Offset from, const NestLoop& loop, Count 
 }
 
 // Different offsets of the tiles below one child of the level.
-std::vector<Offset> inner_offsets(const TensorSpec& tensor, const Nest& nest, int begin, int end) {
+std::vector<Offset> inner_offsets(const TensorSpec& tensor, const Nest& nest, int begin, int end, std::uint32_t apart) {
   std::vector<Offset> offsets(1);
   offsets[0].fill(0);
   for (int i = begin; i < end; ++i) {
     const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
-    if (loop.kind == LoopKind::temporal) continue;
+    // Places that share nothing move other elements, but equally many the same way.
+    if (loop.kind == LoopKind::temporal || (apart >> loop.level & 1U) != 0) continue;
     const std::size_t before = offsets.size();
     for (Count k = 1; k < loop.bound; ++k) {
       for (std::size_t o = 0; o < before; ++o) offsets.push_back(moved(tensor, offsets[o], loop, k));
@@ -60,13 +61,14 @@ double group_hops(const std::vector<Place>& group, Count rows) {
 
 }  // namespace
 
-double mean_hops(const Arch& arch, const TensorSpec& tensor, const Nest& nest, int child, int level, DefaultScratch&) {
+double mean_hops(const Arch& arch, const TensorSpec& tensor, const Nest& nest, int child, int level, std::uint32_t apart) {
   const Level& here = arch.level(level);
   if ((here.hop_energy_pj == 0 && here.router_energy_pj == 0) || nest.mapped_fanout(level) == 1) return 0;
   const auto at = static_cast<std::size_t>(level);
   const int end = child < 0 ? nest.num_loops : nest.begin[static_cast<std::size_t>(child)];
-  const std::vector<Offset> inside = inner_offsets(tensor, nest, nest.end(level), std::max(end, nest.end(level)));
-  std::map<Offset, std::vector<Place>> groups;
+  const std::vector<Offset> inside = inner_offsets(tensor, nest, nest.end(level), std::max(end, nest.end(level)), apart);
+  const bool is_shared = (apart >> level & 1U) == 0;
+  std::map<std::pair<Count, Offset>, std::vector<Place>> groups;  // by child where nothing is shared
   const Count children = nest.mapped_fanout(level);
   for (Count c = 0; c < children; ++c) {
     Place place;
@@ -88,12 +90,12 @@ double mean_hops(const Arch& arch, const TensorSpec& tensor, const Nest& nest, i
     for (const Offset& inner : inside) {
       Offset sum = offset;
       for (std::size_t r = 0; r < tensor.ranks.size(); ++r) sum[r] += inner[r];
-      groups[sum].push_back(place);
+      groups[{is_shared ? 0 : c, sum}].push_back(place);
     }
   }
   const Count rows = std::max(arch.fanout_y(level), nest.spatial_y[at]);
   double hops = 0;
-  for (const auto& [offset, group] : groups) hops += group_hops(group, rows);
+  for (const auto& [tile, group] : groups) hops += group_hops(group, rows);
   return hops / static_cast<double>(groups.size());
 }
 

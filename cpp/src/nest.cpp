@@ -15,7 +15,7 @@ void open_level(Nest& nest, int level, std::uint32_t keep) {
 }
 
 void append(Nest& nest, int dim, int level, LoopKind kind, Count bound) {
-  if (bound != 1) nest.loops[static_cast<std::size_t>(nest.num_loops++)] = {dim, level, kind, bound, 1};
+  if (bound != 1) nest.loops[static_cast<std::size_t>(nest.num_loops++)] = {dim, level, kind, bound, 1, 1};
 }
 
 void append(Nest& nest, const std::vector<Loop>& loops, int level, LoopKind kind) {
@@ -25,6 +25,7 @@ void append(Nest& nest, const std::vector<Loop>& loops, int level, LoopKind kind
 void multiply_spatial(Nest& nest) {
   Count x = 1;
   Count y = 1;
+  double steps = 1;
   nest.temporal_steps = 1;
   for (int l = nest.num_levels - 1; l >= 0; --l) {
     const auto at = static_cast<std::size_t>(l);
@@ -32,7 +33,9 @@ void multiply_spatial(Nest& nest) {
     nest.outer_y[at] = y;
     nest.spatial_x[at] = nest.spatial_y[at] = 1;
     for (int i = nest.begin[at]; i < nest.end(l); ++i) {
-      const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+      NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+      if (loop.kind == LoopKind::temporal) steps *= static_cast<double>(loop.bound);
+      loop.steps = steps;
       Count& product = loop.kind == LoopKind::temporal    ? nest.temporal_steps
                        : loop.kind == LoopKind::spatial_x ? nest.spatial_x[at]
                                                           : nest.spatial_y[at];
@@ -95,6 +98,42 @@ void build_nest(const ResolvedConstraints& space, const MappingView& view, Nest&
   }
   multiply_spatial(nest);
   multiply_extents(nest);
+}
+
+void build_nest(const MappingBatch& batch, std::size_t index, int num_levels, Nest& nest) noexcept {
+  start(nest, num_levels);
+  std::size_t slot = 0;
+  for (int l = num_levels - 1; l >= 0; --l) {
+    open_level(nest, l, batch.keep[static_cast<std::size_t>(l) * batch.stride + index]);
+    const auto append_slots = [&](bool temporal) {
+      for (; slot < batch.slots.size() && batch.slots[slot].level == l; ++slot) {
+        if (temporal != (batch.slots[slot].kind == LoopKind::temporal)) break;
+        const std::size_t at = slot * batch.stride + index;
+        append(nest, batch.dims[at], l, batch.slots[slot].kind, batch.bounds[at]);
+      }
+    };
+    append_slots(true);
+    nest.spatial_begin[static_cast<std::size_t>(l)] = nest.num_loops;
+    append_slots(false);
+  }
+  multiply_spatial(nest);
+  multiply_extents(nest);
+}
+
+void grow_tile(const Workload& workload, const Nest& nest, int tensor, int begin, int end, RankVector& tile) noexcept {
+  for (int i = begin; i < end; ++i) {
+    const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
+    for (const RankMove& move : workload.moves(tensor, loop.dim)) {
+      Count& extent = tile[static_cast<std::size_t>(move.rank)];
+      extent = saturating_add(extent, saturating_mul(saturating_mul(loop.bound - 1, loop.stride), move.coefficient));
+    }
+  }
+}
+
+Count tile_volume(const RankVector& tile, int ranks) noexcept {
+  Count elements = 1;
+  for (int r = 0; r < ranks; ++r) elements = saturating_mul(elements, tile[static_cast<std::size_t>(r)]);
+  return elements;
 }
 
 Count tile_elements(const TensorSpec& tensor, std::span<const Count> extent) noexcept {

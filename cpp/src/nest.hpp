@@ -5,6 +5,7 @@
 #include <span>
 
 #include "quantloom/arch.hpp"
+#include "quantloom/batch.hpp"
 #include "quantloom/constraints.hpp"
 #include "quantloom/mapping.hpp"
 #include "quantloom/mapspace.hpp"
@@ -12,7 +13,8 @@
 
 namespace quantloom {
 
-enum class LoopKind : std::uint8_t { temporal, spatial_y, spatial_x };
+// One number for each rank of a tensor; 0 or 1 behind the last one.
+using RankVector = std::array<Count, kMaxRanks>;
 
 struct NestLoop {
   int dim = 0;
@@ -20,6 +22,7 @@ struct NestLoop {
   LoopKind kind = LoopKind::temporal;
   Count bound = 1;
   Count stride = 1;  // steps of the dim's coordinate per iteration: product of the dim's bounds further inside
+  double steps = 1;  // product of the temporal bounds from the outermost loop to this one
 };
 
 // Loops of bound 1 are left out. Outermost loop first; the loops of level l are loops[begin[l]] .. loops[begin[l - 1]],
@@ -53,6 +56,13 @@ struct Nest {
 void build_nest(const Mapping& mapping, Nest& nest) noexcept;
 // The nest of mapping `view` of the mapspace with these blocks.
 void build_nest(const ResolvedConstraints& space, const MappingView& view, Nest& nest) noexcept;
+// The nest of mapping number `index` of a batch, which must be well-formed.
+void build_nest(const MappingBatch& batch, std::size_t index, int num_levels, Nest& nest) noexcept;
+
+// Extents of a tensor's tile below the loops from number `begin` on, grown from those below number `end` (saturating; all 1
+// below the last loop).
+void grow_tile(const Workload& workload, const Nest& nest, int tensor, int begin, int end, RankVector& tile) noexcept;
+[[nodiscard]] Count tile_volume(const RankVector& tile, int ranks) noexcept;
 
 // Elements of a tensor's bounding box when dim d spans extent[d] (saturating).
 [[nodiscard]] Count tile_elements(const TensorSpec& tensor, std::span<const Count> extent) noexcept;

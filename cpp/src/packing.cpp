@@ -28,6 +28,10 @@ Count elements_per_word(Count word_bits, int bits) noexcept {
   return is_packed(word_bits, bits) ? std::max<Count>(1, word_bits / bits) : 1;
 }
 
+PackingRule packing_rule(const Level& level, const EvaluateOptions& options) noexcept {
+  return options.model == CostModel::compat ? PackingRule::word : level.packing.value_or(options.packing);
+}
+
 WordRate word_rate(PackingRule rule, Count word_bits, int bits) noexcept {
   if (!is_packed(word_bits, bits)) return {};
   if (rule == PackingRule::dense) return {bits, word_bits};
@@ -59,7 +63,7 @@ Count packed_words(Count elements, WordRate rate, Count others, WordRate other_r
   return saturate(first / a + second / b + (rest + a * b - 1) / (a * b));
 }
 
-TensorBits tensor_bits(const Workload& workload, std::span<const int> bits, int tensor, const EvaluateOptions& options) noexcept {
+TensorBits tensor_bits(const Arch& arch, const Workload& workload, std::span<const int> bits, int tensor, const EvaluateOptions& options) noexcept {
   TensorBits out{bits[static_cast<std::size_t>(tensor)], 0, true};
   const auto& tensors = workload.tensors();
   if (!tensors[static_cast<std::size_t>(tensor)].is_output) return out;
@@ -68,8 +72,9 @@ TensorBits tensor_bits(const Workload& workload, std::span<const int> bits, int 
     out.psum_capped = false;
     return out;
   }
-  if (options.psum_bits > 0) {
-    out.psum = options.psum_bits;
+  const int given = options.psum_bits > 0 ? options.psum_bits : arch.arithmetic().psum_bits;
+  if (given > 0) {
+    out.psum = given;
     out.psum_capped = false;
     return out;
   }

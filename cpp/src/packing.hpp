@@ -31,6 +31,9 @@ struct WordRate {
   Count elements = 1;
 };
 
+// The rule of a level: its own or that of the evaluation; compat knows only words.
+[[nodiscard]] PackingRule packing_rule(const Level& level, const EvaluateOptions& options) noexcept;
+
 [[nodiscard]] WordRate word_rate(PackingRule rule, Count word_bits, int bits) noexcept;
 
 // Words that so many elements take, rounded up once (saturating).
@@ -39,8 +42,8 @@ struct WordRate {
 [[nodiscard]] Count packed_words(Count elements, WordRate rate, Count others, WordRate other_rate) noexcept;
 
 // Widths of tensor `tensor` at these bits per tensor under a model: compat stores partial sums as outputs, the default
-// model as options.psum_bits or sum of the inputs' bits + ceil(log2(MACs per output)).
-[[nodiscard]] TensorBits tensor_bits(const Workload& workload, std::span<const int> bits, int tensor, const EvaluateOptions& options) noexcept;
+// model as options.psum_bits, those of the arch, or sum of the inputs' bits + ceil(log2(MACs per output)).
+[[nodiscard]] TensorBits tensor_bits(const Arch& arch, const Workload& workload, std::span<const int> bits, int tensor, const EvaluateOptions& options) noexcept;
 
 // Width of a partial sum of the tensor under this mapping.
 [[nodiscard]] int psum_width(const Arch& arch, const Nest& nest, int tensor, const TensorBits& bits) noexcept;

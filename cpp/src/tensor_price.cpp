@@ -7,26 +7,64 @@
 #include <string>
 
 #include "quantloom/error.hpp"
+#include "quantloom/mac_table.hpp"
 
 namespace quantloom {
 namespace {
 
-constexpr int kMaxPsumBits = 128;
+// std::ceil, trunc and round without a call: nothing is left to round from 2^53 on.
+double round_up(double value) {
+  if (!(std::abs(value) < kLargestExactCount)) return value;
+  const auto whole = static_cast<double>(static_cast<Count>(value));
+  return whole < value ? whole + 1 : whole;
+}
 
-// Section 6.2: distinct data that ever passes through one instance.
-void count_partitions(const Workload& workload, const Nest& nest, int tensor, TensorCounts& counts) {
-  const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
-  const int n = nest.num_levels;
-  counts.partition[static_cast<std::size_t>(n - 1)] = static_cast<double>(counts.tile[static_cast<std::size_t>(n - 1)]);
-  for (int l = n - 2; l >= 0; --l) {
+double round_to_zero(double value) {
+  return std::abs(value) < kLargestExactCount ? static_cast<double>(static_cast<Count>(value)) : value;
+}
+
+double round_to_nearest(double value) {
+  const double whole = round_to_zero(value);
+  const double rest = value - whole;
+  return rest >= 0.5 ? whole + 1 : rest <= -0.5 ? whole - 1 : whole;
+}
+
+// part * tile // spread, exactly.
+double divided_part(double part, Count tile, Count spread) {
+  if (tile == spread) return part;
+  Count narrow = 0;  // nearly always enough, and a 128-bit division is slow
+  if (part < kLargestExactCount && !__builtin_mul_overflow(static_cast<Count>(part), tile, &narrow)) return static_cast<double>(narrow / spread);
+  return static_cast<double>(static_cast<__int128>(part) * tile / spread);
+}
+
+// Sections 4 to 5.4, and 6.2 (distinct data that ever passes through one instance).
+void count_compat(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, const EvaluateOptions& options, CompatScratch& scratch,
+                  TensorCounts& counts) {
+  const int ranks = static_cast<int>(workload.tensors()[static_cast<std::size_t>(tensor)].ranks.size());
+  std::array<Count, kMaxLevels> spread;  // tile of a level's children all together
+  RankVector tile;
+  tile.fill(1);
+  for (int l = 0; l < nest.num_levels; ++l) {
     const auto at = static_cast<std::size_t>(l);
-    std::array<Count, kMaxDims> extent = nest.extent[at];
-    for (int i = nest.spatial_begin[at + 1]; i < nest.end(l + 1); ++i) {
-      const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
-      extent[static_cast<std::size_t>(loop.dim)] *= loop.bound;
+    const bool is_spread = nest.spatial_begin[at] < nest.end(l);
+    const Count grid_x = is_spread ? arch.fanout_x(l) : 1;
+    const Count grid_y = is_spread ? arch.fanout_y(l) : 1;
+    if (options.always_step) {
+      step_compat_accesses(workload, nest, tensor, l, grid_x, grid_y, counts.accesses[at]);
+    } else {
+      const bool with_hops = options.hops || arch.level(l).hop_energy_pj != 0 || arch.level(l).router_energy_pj != 0;
+      count_compat_accesses(workload, nest, tensor, l, tile, grid_x, grid_y, with_hops, scratch, counts.accesses[at]);
     }
-    const __int128 product = static_cast<__int128>(counts.partition[at + 1]) * counts.tile[at];
-    counts.partition[at] = static_cast<double>(product / tile_elements(spec, extent));
+    grow_tile(workload, nest, tensor, nest.spatial_begin[at], nest.end(l), tile);
+    spread[at] = is_spread ? tile_volume(tile, ranks) : l > 0 ? counts.tile[at - 1] : 1;
+    grow_tile(workload, nest, tensor, nest.begin[at], nest.spatial_begin[at], tile);
+    counts.tile[at] = tile_volume(tile, ranks);
+  }
+  int l = nest.num_levels - 1;
+  counts.partition[static_cast<std::size_t>(l)] = static_cast<double>(counts.tile[static_cast<std::size_t>(l)]);
+  for (--l; l >= 0; --l) {
+    const auto at = static_cast<std::size_t>(l);
+    counts.partition[at] = divided_part(counts.partition[at + 1], counts.tile[at], spread[at + 1]);
   }
 }
 
@@ -68,7 +106,7 @@ void resolve_bypass(const Nest& nest, int tensor, TensorCounts& counts) {
   }
 }
 
-double pack(double count, Count per_word) { return std::ceil(count / static_cast<double>(per_word)); }
+double pack(double count, Count per_word) { return round_up(per_word == 1 ? count : count / static_cast<double>(per_word)); }
 
 // Sections 6.6 and 7.1: final counts of one tensor at one level, packed into words.
 void fill_storage_counts(const Nest& nest, const Level& level, int l, bool kept,
@@ -87,12 +125,12 @@ void fill_storage_counts(const Nest& nest, const Level& level, int l, bool kept,
   const double share = counts.parent_share[at];
   const bool is_outermost = l == counts.outermost_kept;
   if (counts.is_output) {
-    out.update_elements = std::round(content);
-    out.read_elements = std::round(content + peer - counts.partition[at]);
-    out.fill_elements = std::round(is_outermost ? share + peer : share + peer - counts.partition[at]);
+    out.update_elements = round_to_nearest(content);
+    out.read_elements = round_to_nearest(content + peer - counts.partition[at]);
+    out.fill_elements = round_to_nearest(is_outermost ? share + peer : share + peer - counts.partition[at]);
   } else {
-    out.read_elements = std::round(content + peer);
-    out.fill_elements = std::trunc(share + peer);
+    out.read_elements = round_to_nearest(content + peer);
+    out.fill_elements = round_to_zero(share + peer);
   }
   out.reads = pack(out.read_elements, per_word);
   out.fills = pack(out.fill_elements, per_word);
@@ -103,15 +141,18 @@ void fill_storage_counts(const Nest& nest, const Level& level, int l, bool kept,
 // Section 8: storage energy over all instances.
 void charge_storage(const Nest& nest, const Level& level, int l, bool is_output, TensorLevelCost& out) {
   if (!out.kept) return;
-  const auto blocks = [&](double words) { return std::ceil(words / static_cast<double>(level.block_words)); };
+  const auto blocks = [&](double words) { return level.block_words == 1 ? words : round_up(words / static_cast<double>(level.block_words)); };
   const double replication = static_cast<double>(nest.replication(l));
   const double clusters = static_cast<double>(out.utilized_clusters);
-  const auto total = [&](double per_instance_pj) { return per_instance_pj / (replication / clusters) * replication; };
-  out.read_energy_pj = total(blocks(out.reads) * level.energy.read_pj);
-  out.fill_energy_pj = total(blocks(out.fills) * level.energy.fill_pj);
-  out.update_energy_pj = total(blocks(out.updates) * level.energy.update_pj);
-  out.energy_pj = total(blocks(out.reads) * level.energy.read_pj + blocks(out.fills) * level.energy.fill_pj +
-                        blocks(out.updates) * level.energy.update_pj);
+  const double shared = replication / clusters;
+  const auto total = [&](double per_instance_pj) { return (shared == 1 ? per_instance_pj : per_instance_pj / shared) * replication; };
+  const double read_pj = blocks(out.reads) * level.energy.read_pj;
+  const double fill_pj = blocks(out.fills) * level.energy.fill_pj;
+  const double update_pj = blocks(out.updates) * level.energy.update_pj;
+  out.read_energy_pj = total(read_pj);
+  out.fill_energy_pj = total(fill_pj);
+  out.update_energy_pj = total(update_pj);
+  out.energy_pj = total(read_pj + fill_pj + update_pj);
   const double addresses = (is_output ? out.updates : out.reads) + out.fills;
   out.address_energy_pj = addresses * level.address_energy_pj.value_or(0) * clusters;
 }
@@ -128,13 +169,13 @@ TensorNetworkCost charge_network(const Nest& nest, const Level& level, int l, bo
   for (const AccessBin& bin : accesses.bins) {
     double words = bin.accesses;
     if (counts.is_output && level.is_dram) words = 2 * words - counts.partition[static_cast<std::size_t>(l)];
-    if (packed) words = std::ceil(words) / static_cast<double>(per_word);
+    if (packed) words = round_up(words) / static_cast<double>(per_word);
     if (words <= 0) continue;
     out.multicast_factor = std::max(out.multicast_factor, bin.multicast);
     out.ingresses += words;
     wire += bin.hops;
-    routers = std::trunc(routers + (1 + std::floor(bin.hops / words)) * words);
-    if (counts.is_output) out.spatial_reductions = std::trunc(out.spatial_reductions + static_cast<double>(bin.multicast - 1) * words);
+    if (level.router_energy_pj != 0) routers = std::trunc(routers + (1 + std::floor(bin.hops / words)) * words);
+    if (counts.is_output) out.spatial_reductions = round_to_zero(out.spatial_reductions + static_cast<double>(bin.multicast - 1) * words);
   }
   out.num_hops = out.ingresses > 0 ? wire / out.ingresses : 0;
   out.energy_pj = (wire * level.hop_energy_pj + routers * level.router_energy_pj +
@@ -148,6 +189,20 @@ struct Widths {
   WordRate own;
   WordRate psum;
 };
+
+// Which elements neighbours hold is counted rank by rank: each dim must move one rank only.
+void check_forwarding(const Arch& arch, const Workload& workload) {
+  for (const Level& level : arch.levels()) {
+    if (!level.forwarding) continue;
+    for (const TensorSpec& tensor : workload.tensors()) {
+      if (tensor.is_output || !ranks_share_dims(workload, tensor)) continue;
+      throw Error(ErrorKind::workload,
+                  "workload '" + workload.name() + "': a dim moves two ranks of '" + tensor.name + "', which the forwarding network of level '" + level.name +
+                      "' cannot be counted for",
+                  "declare the level without forwarding, or rewrite the workload");
+    }
+  }
+}
 
 // Every rank is one dim with coefficient 1, every dim stands once: tiles have no holes and never overlap in part.
 bool has_plain_ranks(const Workload& workload, const TensorSpec& tensor) {
@@ -202,10 +257,13 @@ TensorNetworkCost charge_default_network(const Nest& nest, const Level& level, i
   const Count down = packed_words(counts.down, is_output ? widths.psum : widths.own);
   const Count up = pack_sums(counts.up, counts.final_up, widths);
   out.ingresses = static_cast<double>(saturating_add(down, up));
+  out.link_transfers = static_cast<double>(packed_words(counts.links, widths.own));
   out.spatial_reductions = static_cast<double>(counts.reductions);
-  out.num_hops = counts.hops;
-  const double wire = out.ingresses * counts.hops;
-  out.energy_pj = (wire * level.hop_energy_pj + (out.ingresses + wire) * level.router_energy_pj) * static_cast<double>(nest.replication(l));
+  const double wire = static_cast<double>(down) * counts.hops_down + static_cast<double>(up) * counts.hops_up;
+  out.num_hops = out.ingresses > 0 ? wire / out.ingresses : 0;
+  out.energy_pj = (wire * level.hop_energy_pj + (out.ingresses + wire) * level.router_energy_pj +
+                   out.link_transfers * (level.hop_energy_pj + level.router_energy_pj) + out.spatial_reductions * level.adder_energy_pj) *
+                  static_cast<double>(nest.replication(l));
   return out;
 }
 
@@ -216,7 +274,7 @@ bool has_exact_counts(const TensorLevelCost& cost) noexcept {
          cost.updates <= kLargestExactCount;
 }
 
-void check_bits(const Arch& arch, const Workload& workload, std::span<const int> bits) {
+void check_bits(const Arch& arch, const Workload& workload, std::span<const int> bits, CostModel model) {
   if (static_cast<int>(bits.size()) != workload.num_tensors()) {
     throw Error(ErrorKind::mapping, "bits: " + std::to_string(bits.size()) + " widths given, workload '" + workload.name() +
                                         "' has " + std::to_string(workload.num_tensors()) + " tensors");
@@ -233,18 +291,20 @@ void check_bits(const Arch& arch, const Workload& workload, std::span<const int>
       }
     }
   }
+  static_cast<void>(mac_mode(arch, workload, bits, model));
 }
 
 // Section 9.
 double level_cycles(CostModel model, const Level& level, double steps, const LevelTraffic& traffic, double& slowdown) noexcept {
   slowdown = 1;
+  const double bits = level.bandwidth_in_bits ? static_cast<double>(level.word_bits) : 1;  // what the bandwidth counts, per word
   const auto limit = [&](const std::optional<double>& bandwidth, double per_step, double words) {
     if (!bandwidth) return steps;
     if (model == CostModel::compat) {
-      if (*bandwidth < per_step) slowdown = std::min(slowdown, *bandwidth / per_step);
+      if (*bandwidth < per_step * bits) slowdown = std::min(slowdown, *bandwidth / (per_step * bits));
       return steps;
     }
-    const double needed = words / *bandwidth;
+    const double needed = words * bits / *bandwidth;
     if (needed > steps) slowdown = std::min(slowdown, steps / needed);
     return std::max(steps, std::ceil(needed));
   };
@@ -254,7 +314,7 @@ double level_cycles(CostModel model, const Level& level, double steps, const Lev
   return model == CostModel::compat ? std::ceil(steps / slowdown) : std::max({reads, writes, both});
 }
 
-void check_model(const Workload& workload, const EvaluateOptions& options) {
+void check_model(const Arch& arch, const Workload& workload, const EvaluateOptions& options) {
   if (options.psum_bits < 0 || options.psum_bits > kMaxPsumBits) {
     throw Error(ErrorKind::spec, "psum_bits: " + std::to_string(options.psum_bits) + ", expected 1 to " + std::to_string(kMaxPsumBits) +
                                      ", or 0 to derive it from the inputs' bits");
@@ -265,6 +325,7 @@ void check_model(const Workload& workload, const EvaluateOptions& options) {
     if (options.psum_bits != 0) throw Error(ErrorKind::spec, "the compat model stores partial sums as outputs, psum_bits has no meaning", hint);
     return;
   }
+  check_forwarding(arch, workload);
   for (const TensorSpec& tensor : workload.tensors()) {
     if (!tensor.is_output || has_plain_ranks(workload, tensor)) continue;
     throw Error(ErrorKind::workload,
@@ -275,16 +336,32 @@ void check_model(const Workload& workload, const EvaluateOptions& options) {
   }
 }
 
-double arithmetic_energy_pj(const Arch& arch, const Workload& workload, std::span<const int>) noexcept {
-  return static_cast<double>(workload.macs()) * arch.arithmetic().energy_pj;
+double compute_cycles(Count steps, const MacRate& rate) noexcept { return static_cast<double>(packed_words(steps, {rate.cycles, rate.macs})); }
+
+double level_leakage_pj(const Arch& arch, const Nest& nest, int level, CostModel model) noexcept {
+  const Level& here = arch.level(level);
+  const Count used = nest.replication(level);
+  const double idle = model == CostModel::compat ? 0 : here.idle_energy_pj * static_cast<double>(here.instances - used);
+  return here.leak_energy_pj * static_cast<double>(used) + idle;
 }
 
-double compute_cycles(const Arch&, const Nest& nest, std::span<const int>) noexcept { return static_cast<double>(nest.temporal_steps); }
+double arithmetic_leakage_pj(const Arch& arch, const Nest& nest, CostModel model) noexcept {
+  if (model == CostModel::compat) return 0;
+  const Arithmetic& units = arch.arithmetic();
+  const Count used = saturating_mul(nest.replication(0), nest.mapped_fanout(0));
+  return units.leak_energy_pj * static_cast<double>(used) + units.idle_energy_pj * static_cast<double>(units.instances - used);
+}
+
+double leakage_pj(const Arch& arch, const Nest& nest, CostModel model) noexcept {
+  double sum = arithmetic_leakage_pj(arch, nest, model);
+  for (int l = 0; l < arch.num_levels(); ++l) sum += level_leakage_pj(arch, nest, l, model);
+  return sum;
+}
 
 Count tile_words(const Arch& arch, const Nest& nest, int tensor, int level, Count tile, std::uint32_t partial, const TensorBits& bits,
-                 PackingRule packing) noexcept {
+                 const EvaluateOptions& options) noexcept {
   const int width = (partial >> level & 1U) != 0 ? psum_width(arch, nest, tensor, bits) : bits.own;
-  return packed_words(tile, word_rate(packing, arch.level(level).word_bits, width));
+  return packed_words(tile, word_rate(packing_rule(arch.level(level), options), arch.level(level).word_bits, width));
 }
 
 void count_tensor(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, const EvaluateOptions& options,
@@ -300,17 +377,12 @@ void count_tensor(const Arch& arch, const Workload& workload, const Nest& nest, 
     count_default(arch, workload, nest, tensor, scratch.exact, out.exact);
     return;
   }
-  for (int l = 0; l < arch.num_levels(); ++l) {
-    const auto at = static_cast<std::size_t>(l);
-    out.tile[at] = tile_elements(spec, nest.extent[at]);
-    count_compat_accesses(workload, nest, tensor, l, arch.fanout_x(l), arch.fanout_y(l), options.always_step, scratch, out.accesses[at]);
-  }
-  count_partitions(workload, nest, tensor, out);
+  count_compat(arch, workload, nest, tensor, options, scratch, out);
   resolve_bypass(nest, tensor, out);
 }
 
 void price_tensor(const Arch& arch, const Nest& nest, const TensorCounts& counts, int tensor, const TensorBits& bits,
-                  PackingRule packing, TensorPrice& out) noexcept {
+                  const EvaluateOptions& options, TensorPrice& out) noexcept {
   out.energy_pj = 0;
   const int psum = counts.model == CostModel::default_model && counts.is_output ? psum_width(arch, nest, tensor, bits) : bits.own;
   for (int l = 0; l < arch.num_levels(); ++l) {
@@ -320,6 +392,7 @@ void price_tensor(const Arch& arch, const Nest& nest, const TensorCounts& counts
     TensorLevelCost& storage = out.storage[at];
     storage = {};
     if (counts.model == CostModel::default_model) {
+      const PackingRule packing = packing_rule(level, options);
       const Widths widths{word_rate(packing, level.word_bits, bits.own), word_rate(packing, level.word_bits, psum)};
       storage.holds_partial_sums = (counts.exact.partial >> l & 1U) != 0;
       storage.stored_bits = storage.holds_partial_sums ? psum : bits.own;

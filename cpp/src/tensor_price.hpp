@@ -31,20 +31,24 @@ struct TensorPrice {
   std::array<TensorNetworkCost, kMaxLevels> network;
 };
 
-// Throws Error(mapping) unless there is one width for each tensor and each fits the words of every level.
-void check_bits(const Arch& arch, const Workload& workload, std::span<const int> bits);
+// Throws Error(mapping) unless there is one width for each tensor and each fits the words of every level and the units.
+void check_bits(const Arch& arch, const Workload& workload, std::span<const int> bits, CostModel model);
 
 // Throws Error(spec) for options that the model does not have, Error(workload) for tensors that it cannot count.
-void check_model(const Workload& workload, const EvaluateOptions& options);
+void check_model(const Arch& arch, const Workload& workload, const EvaluateOptions& options);
 
-// Energy of all multiply-accumulates, and the compute cycles of one pass, at these bits per tensor. Both are constant for
-// now; a unit whose energy or rate depends on bits changes only these two.
-[[nodiscard]] double arithmetic_energy_pj(const Arch& arch, const Workload& workload, std::span<const int> bits) noexcept;
-[[nodiscard]] double compute_cycles(const Arch& arch, const Nest& nest, std::span<const int> bits) noexcept;
+// Cycles that the units take for so many steps of one operation each.
+[[nodiscard]] double compute_cycles(Count steps, const MacRate& rate) noexcept;
+
+// Energy per cycle of all instances of a level, used and idle; and of all units.
+[[nodiscard]] double level_leakage_pj(const Arch& arch, const Nest& nest, int level, CostModel model) noexcept;
+[[nodiscard]] double arithmetic_leakage_pj(const Arch& arch, const Nest& nest, CostModel model) noexcept;
+// The sum over all levels and the units.
+[[nodiscard]] double leakage_pj(const Arch& arch, const Nest& nest, CostModel model) noexcept;
 
 // Words that the tile of a kept tensor takes in one instance of a level. `partial`: partial_levels() of the mapping.
 [[nodiscard]] Count tile_words(const Arch& arch, const Nest& nest, int tensor, int level, Count tile, std::uint32_t partial,
-                               const TensorBits& bits, PackingRule packing) noexcept;
+                               const TensorBits& bits, const EvaluateOptions& options) noexcept;
 
 // False if a count is beyond what doubles hold exactly: the cost is infinite then.
 [[nodiscard]] bool has_exact_counts(const TensorLevelCost& cost) noexcept;
@@ -70,6 +74,6 @@ void count_tensor(const Arch& arch, const Workload& workload, const Nest& nest, 
                   CompatScratch& scratch, TensorCounts& out);
 
 void price_tensor(const Arch& arch, const Nest& nest, const TensorCounts& counts, int tensor, const TensorBits& bits,
-                  PackingRule packing, TensorPrice& out) noexcept;
+                  const EvaluateOptions& options, TensorPrice& out) noexcept;
 
 }  // namespace quantloom

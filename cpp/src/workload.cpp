@@ -69,6 +69,7 @@ Workload::Workload(std::string name, std::vector<Dim> dims, std::vector<TensorSp
     }
   }
   if (outputs != 1) fail(name_, "has " + std::to_string(outputs) + " output tensors, expected exactly one");
+  for (const TensorSpec& tensor : tensors_) add_projection(tensor);
 }
 
 int Workload::find_dim(std::string_view name) const noexcept {
@@ -99,22 +100,25 @@ Count Workload::tensor_elements(int tensor) const noexcept {
   return out;
 }
 
-bool Workload::is_relevant(int tensor, int dim) const noexcept {
-  for (const auto& rank : tensors_[static_cast<std::size_t>(tensor)].ranks) {
-    for (const Term& term : rank) {
-      if (term.dim == dim) return true;
+void Workload::add_projection(const TensorSpec& tensor) {
+  Projection& projection = projections_.emplace_back();
+  for (int d = 0; d < num_dims(); ++d) {
+    projection.first[static_cast<std::size_t>(d)] = static_cast<std::uint8_t>(projection.moves.size());
+    for (std::size_t r = 0; r < tensor.ranks.size(); ++r) {
+      for (const Term& term : tensor.ranks[r]) {
+        if (term.dim == d) projection.moves.push_back({static_cast<int>(r), term.coefficient});
+      }
     }
+    projection.first[static_cast<std::size_t>(d) + 1] = static_cast<std::uint8_t>(projection.moves.size());
   }
-  return false;
-}
-
-bool Workload::has_window(int tensor) const noexcept {
-  for (const auto& rank : tensors_[static_cast<std::size_t>(tensor)].ranks) {
+  for (const auto& rank : tensor.ranks) {
     int moving = 0;
-    for (const Term& term : rank) moving += bound(term.dim) > 1 ? 1 : 0;
-    if (moving > 1) return true;
+    for (const Term& term : rank) {
+      projection.relevant |= 1U << term.dim;
+      moving += bound(term.dim) > 1 ? 1 : 0;
+    }
+    projection.has_window = projection.has_window || moving > 1;
   }
-  return false;
 }
 
 }  // namespace quantloom

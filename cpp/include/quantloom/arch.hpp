@@ -22,6 +22,13 @@ struct AccessEnergy {
   bool operator==(const AccessEnergy&) const = default;
 };
 
+// How elements lie in words. word: as many whole elements as fit; dense: bit after bit, across words; none: one a word.
+// An element wider than a word takes as many words as it needs.
+enum class PackingRule { word, dense, none };
+
+// "word", "dense" or "none"; anything else is an Error(spec).
+[[nodiscard]] PackingRule parse_packing_rule(std::string_view text);
+
 struct Level {
   std::string name;
   Count word_bits = 16;
@@ -41,7 +48,31 @@ struct Level {
   double router_energy_pj = 0;
   double leak_energy_pj = 0;             // per cycle and utilized instance
   double area_um2 = 0;                   // per instance
+  // What follows is of the default model; compat knows none of it.
+  bool bandwidth_in_bits = false;        // the bandwidths above are bits per cycle and instance
+  std::optional<PackingRule> packing;    // nothing: as the evaluation says
+  bool multicast = true;                 // the network below hands equal inputs to all children at once
+  bool reduction = true;                 // the network below adds up partial sums on their way to this level
+  bool forwarding = false;               // children pass inputs on to each other
+  double adder_energy_pj = 0;            // per addition on the network below
+  double idle_energy_pj = 0;             // per cycle and instance that is not used
   bool operator==(const Level&) const = default;
+};
+
+// So many multiply-accumulates take one unit so many cycles.
+struct MacRate {
+  Count macs = 1;
+  Count cycles = 1;
+  bool operator==(const MacRate&) const = default;
+};
+
+// Energy and speed of one unit by the widths of its two operands. A width between two entries counts as the next one.
+struct MacTable {
+  std::vector<int> first_bits;    // ascending
+  std::vector<int> second_bits;   // ascending
+  std::vector<double> energy_pj;  // per multiply-accumulate, [first * second_bits.size() + second]
+  std::vector<MacRate> rate;      // as energy_pj
+  bool operator==(const MacTable&) const = default;
 };
 
 struct Arithmetic {
@@ -53,6 +84,11 @@ struct Arithmetic {
   double energy_pj = 0;  // per multiply-accumulate
   std::string energy_source;
   double area_um2 = 0;
+  // What follows is of the default model; compat knows none of it.
+  std::optional<MacTable> mac_table;  // nothing: energy_pj and one operation a cycle, whatever the bits
+  int psum_bits = 0;                  // width of partial sums; 0: derived from the bits, docs/model.md section 7.2
+  double leak_energy_pj = 0;          // per cycle and unit that is used
+  double idle_energy_pj = 0;          // per cycle and unit that is not
   bool operator==(const Arithmetic&) const = default;
 };
 
@@ -88,7 +124,7 @@ class Arch {
   Arch() = default;
   // levels: innermost first. Throws Error(spec) if the hierarchy is impossible: no or too many levels, repeated names,
   // meshes that do not multiply to the instances or do not divide the next inner mesh, non-positive sizes, energies
-  // that are negative or not finite, constraints on unknown levels.
+  // that are negative or not finite, a MAC table by which more bits are cheaper or faster, constraints on unknown levels.
   Arch(std::string name, std::vector<Level> levels, Arithmetic arithmetic, std::vector<Constraint> constraints,
        bool relax_indivisible_factors = false, std::string source = {});
 

@@ -45,14 +45,14 @@ struct TensorNetworkCost {
   Count multicast_factor = 0;     // largest group served by one access; default model: the mean, rounded up
   double ingresses = 0;           // accesses entering the network, words
   double link_transfers = 0;      // words handed from neighbour to neighbour
-  double spatial_reductions = 0;
+  double spatial_reductions = 0;  // additions on the way up
   double num_hops = 0;            // average per ingress
   double energy_pj = 0;
 };
 
 struct LevelCost {
   double energy_pj = 0;           // accesses + address generation + leakage
-  double leak_energy_pj = 0;
+  double leak_energy_pj = 0;      // of all instances, used or idle
   double cycles = 0;
   double slowdown = 1;            // <= 1: bandwidth available / needed
   std::vector<TensorLevelCost> tensors;
@@ -68,7 +68,9 @@ struct Cost {
   double energy_per_mac_pj = 0;
   Count macs = 0;
   double compute_cycles = 0;
-  double arithmetic_energy_pj = 0;
+  double arithmetic_energy_pj = 0;       // operations
+  double arithmetic_leak_energy_pj = 0;  // of all units, used or idle
+  int limiting_level = -1;        // innermost of the slowest levels if it is slower than computing; -1: computing limits
   double area_um2 = 0;
   std::vector<LevelCost> levels;  // innermost first
 };
@@ -93,20 +95,14 @@ enum class CostModel { default_model, compat };
 // One of cost_model_names(); anything else is an Error(spec).
 [[nodiscard]] CostModel parse_cost_model(std::string_view text);
 
-// How elements lie in words. word: as many whole elements as fit; dense: bit after bit, across words; none: one a word.
-// An element wider than a word takes as many words as it needs.
-enum class PackingRule { word, dense, none };
-
-// "word", "dense" or "none"; anything else is an Error(spec).
-[[nodiscard]] PackingRule parse_packing_rule(std::string_view text);
-
 struct EvaluateOptions {
   CostModel model = CostModel::default_model;
-  // compat: counts every tensor by stepping through the nest, also those a closed form is known for. For tests.
+  // compat: counts by stepping through the nest instead of in closed form, 2^(temporal loops) steps. For tests.
   bool always_step = false;
   // The default model only; compat packs by word and knows no partial sums.
-  PackingRule packing = PackingRule::word;
-  int psum_bits = 0;  // width of partial sums; 0: inputs' bits + ceil(log2(reduction)), at most the accumulator's word
+  PackingRule packing = PackingRule::word;  // at levels that name none
+  int psum_bits = 0;  // width of partial sums; 0: the arch's, else inputs' bits + ceil(log2(reduction)), at most the accumulator's word
+  bool hops = true;   // compat: false leaves TensorNetworkCost::num_hops 0 where no energy depends on it
 };
 
 // bits: one entry per tensor; 0 = unspecified (one element a word). Throws Error(mapping) if malformed, or if bits exceed

@@ -11,6 +11,8 @@
 
 namespace quantloom {
 
+enum class LoopKind : std::uint8_t { temporal, spatial_y, spatial_x };
+
 struct Loop {
   int dim = 0;
   Count bound = 1;

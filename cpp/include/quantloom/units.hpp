@@ -10,6 +10,7 @@ inline constexpr int kMaxDims = 16;
 inline constexpr int kMaxTensors = 8;
 inline constexpr int kMaxLevels = 12;
 inline constexpr int kMaxRanks = 8;
+inline constexpr int kMaxPsumBits = 128;  // width of partial sums
 
 using Count = std::int64_t;
 

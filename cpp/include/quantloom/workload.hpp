@@ -2,7 +2,9 @@
 // One tensor is the output (read and written); all others are inputs. A value type: build, check, pass by const&.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +34,13 @@ struct TensorSpec {
   bool operator==(const TensorSpec&) const = default;
 };
 
+// Where a dim moves a tensor: one step of the dim is `coefficient` steps along `rank`.
+struct RankMove {
+  int rank = 0;
+  Count coefficient = 1;
+  bool operator==(const RankMove&) const = default;
+};
+
 class Workload {
  public:
   Workload() = default;
@@ -53,16 +62,35 @@ class Workload {
   // Elements in the bounding box of a tensor (saturating).
   [[nodiscard]] Count tensor_elements(int tensor) const noexcept;
   // True if some coordinate of the tensor moves with this dim.
-  [[nodiscard]] bool is_relevant(int tensor, int dim) const noexcept;
+  [[nodiscard]] bool is_relevant(int tensor, int dim) const noexcept { return (relevant_dims(tensor) >> dim & 1U) != 0; }
+  // Bit d set: is_relevant(tensor, d).
+  [[nodiscard]] std::uint32_t relevant_dims(int tensor) const noexcept { return projections_[static_cast<std::size_t>(tensor)].relevant; }
+  // The ranks that this dim moves, in order.
+  [[nodiscard]] std::span<const RankMove> moves(int tensor, int dim) const noexcept {
+    const Projection& projection = projections_[static_cast<std::size_t>(tensor)];
+    const std::size_t first = projection.first[static_cast<std::size_t>(dim)];
+    return {projection.moves.data() + first, projection.first[static_cast<std::size_t>(dim) + 1] - first};
+  }
   // True if some rank is the sum of two or more dims with bounds above 1 (a sliding window).
-  [[nodiscard]] bool has_window(int tensor) const noexcept;
+  [[nodiscard]] bool has_window(int tensor) const noexcept { return projections_[static_cast<std::size_t>(tensor)].has_window; }
 
   bool operator==(const Workload&) const = default;
 
  private:
+  // A tensor's ranks, turned around: by dim. Derived from them.
+  struct Projection {
+    std::uint32_t relevant = 0;
+    bool has_window = false;
+    std::array<std::uint8_t, kMaxDims + 1> first{};  // [dim]: the dim's moves are moves[first[dim]] .. moves[first[dim + 1]]
+    std::vector<RankMove> moves;
+    bool operator==(const Projection&) const = default;
+  };
+  void add_projection(const TensorSpec& tensor);
+
   std::string name_;
   std::vector<Dim> dims_;
   std::vector<TensorSpec> tensors_;
+  std::vector<Projection> projections_;  // [tensor]
 };
 
 }  // namespace quantloom
