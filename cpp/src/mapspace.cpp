@@ -1,8 +1,8 @@
 #include "quantloom/mapspace.hpp"
 
 #include <algorithm>
-#include <random>
 
+#include "mapspace_columns.hpp"
 #include "mapspace_parts.hpp"
 #include "quantloom/error.hpp"
 
@@ -80,7 +80,7 @@ std::vector<std::vector<std::uint32_t>> list_factorizations(const MapspaceParts&
 
 namespace {
 
-// Where the digits of an index come from: an index taken apart, or a random number generator.
+// The digits of an index taken apart; RandomDigits makes them up.
 class IndexDigits {
  public:
   explicit IndexDigits(BigUnsigned index) : left_(std::move(index)) {}
@@ -88,21 +88,6 @@ class IndexDigits {
 
  private:
   BigUnsigned left_;
-};
-
-class RandomDigits {
- public:
-  explicit RandomDigits(std::uint64_t seed) : engine_(seed) {}
-  // Uniform below base. std::uniform_int_distribution is not the same on every standard library, this is.
-  std::uint64_t take(std::uint64_t base) {
-    const std::uint64_t rest = (UINT64_MAX % base + 1) % base;  // 2^64 mod base values are one too many
-    std::uint64_t value = engine_();
-    while (value > UINT64_MAX - rest) value = engine_();
-    return value % base;
-  }
-
- private:
-  std::mt19937_64 engine_;
 };
 
 // Fills a view from the digits of an unpruned index, fastest digit first.
@@ -128,6 +113,9 @@ void fill(const MapspaceParts& parts, Digits& digits, ViewStorage& out) {
 }
 
 }  // namespace
+
+void draw_point(const MapspaceParts& parts, RandomDigits& digits, ViewStorage& out) { fill(parts, digits, out); }
+
 }  // namespace detail
 
 Mapspace::Mapspace(Arch arch, Workload workload, Selection selection)
@@ -182,10 +170,60 @@ std::vector<Mapping> Mapspace::sample(std::size_t count, std::uint64_t seed, std
   detail::ViewStorage storage(*parts_);
   detail::RandomDigits digits(seed);
   for (std::size_t i = 0; i < count && !stop.stop_requested(); ++i) {
-    detail::fill(*parts_, digits, storage);
+    detail::draw_point(*parts_, digits, storage);
     out.push_back(materialize(storage.view));
   }
   return out;
+}
+
+namespace {
+
+// How many of the indices first .. first + count - 1 lie before end.
+std::size_t indices_from(const BigUnsigned& first, std::size_t count, const BigUnsigned& end) {
+  std::size_t low = 0;
+  while (low < count) {
+    const std::size_t middle = low + (count - low + 1) / 2;
+    BigUnsigned last = first;
+    last += middle;
+    if (last <= end) {
+      low = middle;
+    } else {
+      count = middle - 1;
+    }
+  }
+  return low;
+}
+
+}  // namespace
+
+MappingColumns Mapspace::columns(const BigUnsigned& first, std::size_t count, std::stop_token stop) const {
+  const BigUnsigned end = size();
+  if (first > end) {
+    throw Error(ErrorKind::mapping, "mapspace index " + first.to_string() + " is out of range, the size is " + end.to_string());
+  }
+  count = indices_from(first, count, end);
+  detail::ColumnWriter writer(*parts_, count);
+  detail::ViewStorage storage(*parts_);
+  BigUnsigned index = first;
+  std::size_t done = 0;
+  for (; done < count && !stop.stop_requested(); ++done, index += 1) {
+    detail::IndexDigits digits(index);
+    detail::fill(*parts_, digits, storage);
+    writer.write(storage.view, done);
+  }
+  return std::move(writer).take(done);
+}
+
+MappingColumns Mapspace::sample_columns(std::size_t count, std::uint64_t seed, std::stop_token stop) const {
+  detail::ColumnWriter writer(*parts_, count);
+  detail::ViewStorage storage(*parts_);
+  detail::RandomDigits digits(seed);
+  std::size_t done = 0;
+  for (; done < count && !stop.stop_requested(); ++done) {
+    detail::fill(*parts_, digits, storage);
+    writer.write(storage.view, done);
+  }
+  return std::move(writer).take(done);
 }
 
 Mapping Mapspace::materialize(const MappingView& view) const {

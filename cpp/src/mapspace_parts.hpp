@@ -8,6 +8,7 @@
 #include "mapspace_factors.hpp"
 #include "mapspace_orders.hpp"
 #include "quantloom/mapspace.hpp"
+#include "random_digits.hpp"
 
 namespace quantloom::detail {
 
@@ -45,6 +46,9 @@ struct ViewStorage {
   std::vector<std::uint32_t> keep;
   MappingView view;
 };
+
+// A point drawn uniformly from the whole numbered space; it may be outside of the fanout.
+void draw_point(const MapspaceParts& parts, RandomDigits& digits, ViewStorage& out);
 
 // Lists all factorizations of all dims; throws Error(mapping) where that would need too much memory, naming purpose.
 [[nodiscard]] std::vector<std::vector<std::uint32_t>> list_factorizations(const MapspaceParts& parts,

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "quantloom/arch.hpp"
+#include "quantloom/batch.hpp"
 #include "quantloom/big_unsigned.hpp"
 #include "quantloom/constraints.hpp"
 #include "quantloom/mapping.hpp"
@@ -105,6 +106,11 @@ class Mapspace {
   // Fewer than count only if a stop is requested.
   [[nodiscard]] std::vector<Mapping> sample(std::size_t count, std::uint64_t seed, std::stop_token stop = {}) const;
   [[nodiscard]] Mapping materialize(const MappingView& view) const;
+  // The mappings first .. first + count - 1 as at() gives them, fewer at the end of the space, and the mappings of sample(),
+  // for the batch door. Every batch of a space has the same slots. Fewer only if a stop is requested.
+  // Throws Error(mapping) if first > size().
+  [[nodiscard]] MappingColumns columns(const BigUnsigned& first, std::size_t count, std::stop_token stop = {}) const;
+  [[nodiscard]] MappingColumns sample_columns(std::size_t count, std::uint64_t seed, std::stop_token stop = {}) const;
 
   // Walks the whole space and counts what fits, with the packing of the compat model: whole elements in a word, partial
   // sums as wide as their tensor. bits: one entry per tensor, 0 = one element a word. The result does not
