@@ -24,14 +24,16 @@ LeafPricer::LeafPricer(const Problem& problem, const SettingTable& settings, con
       options_(options),
       storage_(problem.parts),
       orders_(static_cast<std::size_t>(problem.num_blocks())),
-      arithmetic_energy_pj_(problem.macs * problem.parts.arch.arithmetic().energy_pj),
       prices_(static_cast<std::size_t>(problem.num_tensors())) {
+  bool wires = false;
   for (const Level& level : problem.parts.arch.levels()) {
+    wires = wires || level.hop_energy_pj > 0 || level.router_energy_pj > 0;
     has_bandwidth_ = has_bandwidth_ || level.read_bandwidth || level.write_bandwidth || level.shared_bandwidth;
   }
+  places_matter_ = settings.options.model == CostModel::compat || wires;
 }
 
-void LeafPricer::load_factors(const std::uint32_t* rows, const KeepChoice& keep) {
+bool LeafPricer::load_factors(const std::uint32_t* rows, const KeepChoice& keep) {
   const auto dims = static_cast<std::size_t>(problem_.parts.num_dims());
   position_ = {};
   position_.keep = keep.index;
@@ -47,19 +49,32 @@ void LeafPricer::load_factors(const std::uint32_t* rows, const KeepChoice& keep)
     orders_[b] = make_orders(problem_.parts.rules[b], units, Enumeration::distinct);
     orders_[b].write(0, &storage_.order[b * dims]);
     storage_.split[b] = orders_[b].split_first;
+    if (places_matter_ || !problem_.parts.rules[b].spatial) continue;
+    // Every order and split within the fanout costs the same: the first stands for all.
+    const detail::OrderRule& rule = problem_.parts.rules[b];
+    if (count_within_fanout(rule, orders_[b], &storage_.factors[b * dims]) == 0) return false;
+    const detail::OrderAndSplit first = find_first_within_fanout(rule, orders_[b], &storage_.factors[b * dims]);
+    position_.permutation[b] = first.permutation;
+    position_.split[b] = static_cast<std::uint8_t>(first.split);
+    orders_[b].write(first.permutation, &storage_.order[b * dims]);
+    storage_.split[b] = static_cast<std::uint8_t>(orders_[b].split_first + first.split);
   }
+  return true;
 }
 
 // In the order of the mapspace: splits run faster than permutations, inner blocks faster than outer ones.
 bool LeafPricer::next_order() {
   const auto dims = static_cast<std::size_t>(problem_.parts.num_dims());
+  const auto is_settled = [&](std::size_t b) { return !places_matter_ && problem_.parts.rules[b].spatial; };
   for (std::size_t b = 0; b < orders_.size(); ++b) {
+    if (is_settled(b)) continue;
     const bool carries = position_.split[b] + 1U >= orders_[b].splits();
     position_.split[b] = carries ? 0 : static_cast<std::uint8_t>(position_.split[b] + 1);
     storage_.split[b] = static_cast<std::uint8_t>(orders_[b].split_first + position_.split[b]);
     if (!carries) return true;
   }
   for (std::size_t b = 0; b < orders_.size(); ++b) {
+    if (is_settled(b)) continue;
     const bool carries = position_.permutation[b] + 1 >= orders_[b].permutations();
     position_.permutation[b] = carries ? 0 : position_.permutation[b] + 1;
     orders_[b].write(position_.permutation[b], &storage_.order[b * dims]);
@@ -70,6 +85,7 @@ bool LeafPricer::next_order() {
 
 // Whether all spatial loops are within their axes.
 bool LeafPricer::settle_order() {
+  if (!places_matter_) return true;
   const auto dims = static_cast<std::size_t>(problem_.parts.num_dims());
   for (const int block : problem_.lane_blocks) {
     const auto b = static_cast<std::size_t>(block);
@@ -78,15 +94,15 @@ bool LeafPricer::settle_order() {
   return true;
 }
 
-void LeafPricer::update_best(const std::uint32_t* rows, const KeepChoice& keep, const std::vector<int>& packing, Incumbent& best) {
-  load_factors(rows, keep);
+void LeafPricer::update_best(const std::uint32_t* rows, const KeepChoice& keep, std::size_t setting_class, Best& best) {
+  if (!load_factors(rows, keep)) return;
   do {
-    if (settle_order() && fits(packing)) price(packing, best);
+    if (settle_order() && fits(settings_.classes[setting_class])) price(setting_class, best);
   } while (next_order());
 }
 
 void LeafPricer::set_position(const Position& position) {
-  load_factors(position.rows.data(), problem_.keep_choice(position.keep));
+  static_cast<void>(load_factors(position.rows.data(), problem_.keep_choice(position.keep)));
   position_ = position;
   const auto dims = static_cast<std::size_t>(problem_.parts.num_dims());
   for (std::size_t b = 0; b < orders_.size(); ++b) {
@@ -95,9 +111,9 @@ void LeafPricer::set_position(const Position& position) {
   }
 }
 
-void LeafPricer::try_mapping(const Position& position, const std::vector<int>& packing, Incumbent& best) {
+void LeafPricer::try_mapping(const Position& position, std::size_t setting_class, Best& best) {
   set_position(position);
-  if (fits(packing)) price(packing, best);
+  if (fits(settings_.classes[setting_class])) price(setting_class, best);
 }
 
 // Also builds the nest.
@@ -105,7 +121,7 @@ bool LeafPricer::fits(const std::vector<int>& packing) {
   build_nest(problem_.parts.constraints, storage_.view, nest_);
   std::array<std::uint32_t, kMaxTensors> partial{};
   for (std::size_t t = 0; t < prices_.size() && settings_.options.model == CostModel::default_model; ++t) {
-    partial[t] = partial_levels(problem_.parts.workload, nest_, static_cast<int>(t));
+    partial[t] = partial_levels(problem_.parts.arch, problem_.parts.workload, nest_, static_cast<int>(t));
   }
   for (const int l : problem_.bounded_levels) {
     const auto at = static_cast<std::size_t>(l);
@@ -114,7 +130,7 @@ bool LeafPricer::fits(const std::vector<int>& packing) {
       if ((nest_.keep[at] >> t & 1U) == 0) continue;
       const Count tile = tile_elements(problem_.parts.workload.tensors()[t], nest_.extent[at]);
       need = saturating_add(need, tile_words(problem_.parts.arch, nest_, static_cast<int>(t), l, tile, partial[t],
-                                             settings_.packings[t][static_cast<std::size_t>(packing[t])].bits, settings_.options.packing));
+                                             settings_.packings[t][static_cast<std::size_t>(packing[t])].bits, settings_.options));
     }
     if (need > *problem_.parts.arch.level(l).capacity_words) return false;
   }
@@ -122,30 +138,25 @@ bool LeafPricer::fits(const std::vector<int>& packing) {
 }
 
 // The nest is that of the current position.
-void LeafPricer::price(const std::vector<int>& packing, Incumbent& best) {
+void LeafPricer::price(std::size_t setting_class, Best& best) {
   const Arch& arch = problem_.parts.arch;
+  const std::vector<int>& packing = settings_.classes[setting_class];
+  const MacMode& mode = settings_.class_mac[setting_class];
   ++priced_;
-  double energy = arithmetic_energy_pj_;
+  double energy = problem_.macs * mode.energy_pj;
   for (std::size_t t = 0; t < prices_.size(); ++t) {
     count_tensor(arch, problem_.parts.workload, nest_, static_cast<int>(t), settings_.options, scratch_, counts_);
-    price_tensor(arch, nest_, counts_, static_cast<int>(t), settings_.packings[t][static_cast<std::size_t>(packing[t])].bits, settings_.options.packing,
+    price_tensor(arch, nest_, counts_, static_cast<int>(t), settings_.packings[t][static_cast<std::size_t>(packing[t])].bits, settings_.options,
                  prices_[t]);
     energy += prices_[t].energy_pj;
   }
-  const double cycles = count_cycles();
-  for (int l = 0; l < arch.num_levels(); ++l) {
-    energy += arch.level(l).leak_energy_pj * cycles * static_cast<double>(nest_.replication(l));
-  }
-  const double objective = objective_value(options_.objective, energy, cycles);
-  if (best.found) {
-    if (objective > best.objective || (objective == best.objective && energy > best.energy_pj)) return;
-    if (objective == best.objective && energy == best.energy_pj && !comes_before(position_, best.position, problem_)) return;
-  }
-  best = {true, energy, cycles, objective, position_};
+  const double cycles = count_cycles(mode);
+  energy += leakage_pj(arch, nest_, settings_.options.model) * cycles;
+  best.offer(energy, cycles, [&] { return position_; }, [&](const Position& other) { return comes_before(position_, other, problem_); });
 }
 
-double LeafPricer::count_cycles() const {
-  const auto steps = static_cast<double>(nest_.temporal_steps);
+double LeafPricer::count_cycles(const MacMode& mode) const {
+  const double steps = compute_cycles(nest_.temporal_steps, mode.rate);
   double cycles = steps;
   if (!has_bandwidth_) return cycles;
   for (int l = 0; l < problem_.num_levels(); ++l) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "exact_problem.hpp"
+#include "incumbents.hpp"
 #include "nest.hpp"
 #include "quantloom/mapper.hpp"
 #include "settings.hpp"
@@ -22,13 +23,7 @@ struct Position {
 
 [[nodiscard]] bool comes_before(const Position& a, const Position& b, const Problem& problem) noexcept;
 
-struct Incumbent {
-  bool found = false;
-  double energy_pj = 0;
-  double cycles = 0;
-  double objective = 0;
-  Position position;
-};
+using Best = Incumbents<Position>;
 
 class LeafPricer {
  public:
@@ -36,21 +31,22 @@ class LeafPricer {
 
   // Prices all orders and splits of the factorization that fit for one class and keeps the best; ties go to the mapping
   // that comes first in the mapspace.
-  void update_best(const std::uint32_t* rows, const KeepChoice& keep, const std::vector<int>& packing, Incumbent& best);
+  void update_best(const std::uint32_t* rows, const KeepChoice& keep, std::size_t setting_class, Best& best);
   // The same for one known mapping.
-  void try_mapping(const Position& position, const std::vector<int>& packing, Incumbent& best);
+  void try_mapping(const Position& position, std::size_t setting_class, Best& best);
   [[nodiscard]] Mapping materialize(const Position& position);
 
   [[nodiscard]] Count priced() const noexcept { return priced_; }
 
  private:
-  void load_factors(const std::uint32_t* rows, const KeepChoice& keep);
+  // False if the lanes of some spatial block fit under no order.
+  bool load_factors(const std::uint32_t* rows, const KeepChoice& keep);
   void set_position(const Position& position);
   bool next_order();
   bool settle_order();
-  void price(const std::vector<int>& packing, Incumbent& best);
+  void price(std::size_t setting_class, Best& best);
   [[nodiscard]] bool fits(const std::vector<int>& packing);
-  [[nodiscard]] double count_cycles() const;
+  [[nodiscard]] double count_cycles(const MacMode& mode) const;
 
   const Problem& problem_;
   const SettingTable& settings_;
@@ -58,8 +54,8 @@ class LeafPricer {
   detail::ViewStorage storage_;
   Position position_;
   std::vector<detail::BlockOrders> orders_;  // [block]
-  double arithmetic_energy_pj_ = 0;
   bool has_bandwidth_ = false;
+  bool places_matter_ = true;  // where on the mesh a child stands makes a difference
   Count priced_ = 0;
   Nest nest_;
   CompatScratch scratch_;

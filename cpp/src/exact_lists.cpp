@@ -69,7 +69,9 @@ GroupLists::GroupLists(const Problem& problem, const Group& group, const KeepCho
   for (int t = 0; t < problem.num_tensors(); ++t) {
     if ((group.tensors >> t & 1U) == 0) continue;
     for (int l = 0; l < problem.num_levels(); ++l) {
-      if ((keep.keep[static_cast<std::size_t>(l)] >> t & 1U) != 0) components_.push_back({t, l});
+      if ((keep.keep[static_cast<std::size_t>(l)] >> t & 1U) == 0) continue;
+      components_.push_back({t, l, false});
+      if (problem.tensors[static_cast<std::size_t>(t)].is_output) components_.push_back({t, l, true});
     }
   }
 }
@@ -170,34 +172,40 @@ bool GroupLists::counts_operands(int tensor, int level) const {
 
 // One energy per component. Rounding to words and blocks, hops and bandwidth are left out: all of them only add.
 void GroupLists::add_energy(const List& list, int vector, std::vector<double>& out) const {
+  int inner = -1;  // the tensor's next kept level further in
   for (std::size_t c = 0; c < components_.size(); ++c) {
-    const auto [t, level] = components_[c];
+    const auto [t, level, psum] = components_[c];
+    if (psum) continue;  // written with the complete sums before it
+    if (c == 0 || components_[c - 1].tensor != t) inner = -1;
     const Tensor& tensor = problem_.tensors[static_cast<std::size_t>(t)];
-    const Level& hardware = problem_.parts.arch.level(level);
-    const bool is_innermost = c == 0 || components_[c - 1].tensor != t;
     const double above = irrelevant_lanes(vector, t, level + 1, problem_.num_levels());
     const double first_touch = tensor.is_output ? tensor.elements * above : 0;
     double served = 0;  // elements handed to the next inner kept level or the arithmetic units
     double filled = 0;
-    if (is_innermost) {
-      served = counts_operands(t, level) ? problem_.macs / irrelevant_lanes(vector, t, 0, level + 1) : first_touch;
-    }
+    if (inner < 0) served = counts_operands(t, level) ? problem_.macs / irrelevant_lanes(vector, t, 0, level + 1) : first_touch;
     for (std::size_t i = 0; i < links_.size() && tensor.form != Form::window; ++i) {
       if (links_[i].tensor != t) continue;
       if (links_[i].child == level) filled = tensor.elements * run_factor(list, vector, i) * above;
-      if (!is_innermost && links_[i].child == components_[c - 1].level) served = tensor.elements * run_factor(list, vector, i) * above;
+      if (inner >= 0 && links_[i].child == inner) served = tensor.elements * run_factor(list, vector, i) * above;
     }
-    const double per_block = 1 / static_cast<double>(hardware.block_words);
+    const Level& hardware = problem_.parts.arch.level(level);
     const double address = hardware.address_energy_pj.value_or(0);
-    if (tensor.form == Form::window && (tensor.is_output || !is_innermost)) {
-      out.push_back(0);
-    } else if (tensor.is_output) {
+    const auto per_access = [&](double block_pj) { return block_pj / static_cast<double>(hardware.block_words); };
+    const double read_pj = per_access(hardware.energy.read_pj);
+    const double fill_pj = per_access(hardware.energy.fill_pj) + address;
+    const double update_pj = per_access(hardware.energy.update_pj) + address;
+    if (tensor.is_output) {
+      const bool bounded = tensor.form != Form::window;
       const double fills = std::max(0.0, filled - first_touch);
-      out.push_back((served * hardware.energy.update_pj + (served - first_touch) * hardware.energy.read_pj + fills * hardware.energy.fill_pj) * per_block +
-                    (served + fills) * address);
+      // The last update of an element brings the complete sum, unless other instances hold parts of it.
+      const double complete = above > 1 ? 0 : std::min(served, first_touch);
+      out.push_back(bounded ? complete * update_pj : 0);
+      out.push_back(bounded ? (served - complete) * update_pj + (served - first_touch) * read_pj + fills * fill_pj : 0);
     } else {
-      out.push_back((served * hardware.energy.read_pj + filled * hardware.energy.fill_pj) * per_block + (served + filled) * address);
+      const bool bounded = tensor.form != Form::window || inner < 0;
+      out.push_back(bounded ? served * (read_pj + address) + filled * fill_pj : 0);
     }
+    inner = level;
   }
 }
 

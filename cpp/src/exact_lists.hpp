@@ -17,10 +17,12 @@ struct TilePart {
   int level = 0;
 };
 
-// Energy of one tensor at one of its kept levels, at one element a word and one instance a cluster.
+// Energy of one tensor at one of its kept levels, at one element a word and one instance a cluster. Outputs have two: what
+// moves as complete sums and what moves as partial ones, which may be wider.
 struct Component {
   int tensor = 0;
   int level = 0;
+  bool psum = false;
 };
 
 // The vectors of a group; independent of skeletons.

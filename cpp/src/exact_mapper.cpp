@@ -1,12 +1,15 @@
 #include "exact_mapper.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "exact_search.hpp"
 
 namespace quantloom {
 namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // Classes that pack more elements into a word allow every mapping that a coarser class allows: solve the coarser first.
 std::vector<std::size_t> coarsest_first(const SettingTable& table) {
@@ -81,23 +84,24 @@ std::vector<Optimum> optimize_exactly(const Arch& arch, const Workload& workload
   std::uint64_t done = 0;
   for (const std::size_t c : coarsest_first(table)) {
     exact::Effort effort;
-    const exact::Incumbent best = search.solve(table.classes[c], seeds, options.budget, stop, effort);
+    const exact::Best best = search.solve(c, seeds, options.budget, stop, effort);
     Optimum& optimum = by_class[c];
-    optimum.found = best.found;
     optimum.certificate.method = "branch and bound over loop-order skeletons, lanes and factor vectors";
     optimum.certificate.space_size = size;
     optimum.certificate.considered = effort.priced;
     optimum.certificate.fitting = effort.priced;
     optimum.certificate.pruned_by_bound = effort.cut;
     optimum.certificate.exhausted = effort.complete;
-    optimum.certificate.lower_bound = effort.complete ? best.objective : std::min(best.found ? best.objective : effort.open_bound, effort.open_bound);
-    if (best.found) {
-      optimum.mapping = search.materialize(best.position);
-      optimum.energy_pj = best.energy_pj;
-      optimum.cycles = best.cycles;
-      optimum.objective = best.objective;
-      const auto same = [&](const exact::Position& other) { return !exact::comes_before(other, best.position, problem) && !exact::comes_before(best.position, other, problem); };
-      if (std::none_of(seeds.begin(), seeds.end(), same)) seeds.push_back(best.position);
+    std::vector<Tradeoff> points;
+    for (const auto& point : best.points()) {
+      points.push_back({search.materialize(point.place), point.energy_pj, point.cycles});
+      const auto same = [&](const exact::Position& other) { return !exact::comes_before(other, point.place, problem) && !exact::comes_before(point.place, other, problem); };
+      if (std::none_of(seeds.begin(), seeds.end(), same)) seeds.push_back(point.place);
+    }
+    set_points(std::move(points), options.objective, optimum);
+    if (options.objective != Objective::pareto) {
+      const double bound = effort.complete ? kInfinity : effort.open_bound;
+      optimum.certificate.lower_bound = optimum.found || !effort.complete ? std::min(optimum.objective, bound) : 0;
     }
     if (progress) progress(++done, table.classes.size());
   }

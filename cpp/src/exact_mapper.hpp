@@ -18,4 +18,7 @@ namespace quantloom {
                                                     const std::vector<std::vector<int>>& settings, const MapperOptions& options,
                                                     std::stop_token stop, const Progress& progress);
 
+// Sets what a search has found: one point, or for Objective::pareto the front.
+void set_points(std::vector<Tradeoff> points, Objective objective, Optimum& out);
+
 }  // namespace quantloom

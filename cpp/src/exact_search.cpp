@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <numeric>
 #include <tuple>
 
 namespace quantloom::exact {
@@ -30,14 +31,19 @@ Plan::Plan(const Problem& problem, const KeepChoice& choice, CostModel model) : 
   }
   for (int t = 0; t < problem.num_tensors(); ++t) {
     const Tensor& tensor = problem.tensors[static_cast<std::size_t>(t)];
-    if (model == CostModel::compat && tensor.form == Form::window && !tensor.is_output) windows.push_back(std::make_unique<WindowBound>(problem, choice, t));
+    if (tensor.form != Form::window || tensor.is_output) continue;
+    if (model == CostModel::compat) {
+      windows.push_back(std::make_unique<WindowBound>(problem, choice, t));
+    } else {
+      overlaps.push_back(std::make_unique<OverlapBound>(problem, choice, t));
+    }
   }
   Signature signature;
   std::vector<std::uint64_t> lanes(problem.lane_blocks.size(), 1);
-  add_signatures(problem, 0, signature, lanes);
+  add_signatures(problem, model, 0, signature, lanes);
 }
 
-void Plan::add_signatures(const Problem& problem, std::size_t group, Signature& signature, std::vector<std::uint64_t>& lanes) {
+void Plan::add_signatures(const Problem& problem, CostModel model, std::size_t group, Signature& signature, std::vector<std::uint64_t>& lanes) {
   const Arch& arch = problem.parts.arch;
   if (group < groups.size()) {
     const auto& buckets = groups[group]->vectors().buckets();
@@ -51,96 +57,157 @@ void Plan::add_signatures(const Problem& problem, std::size_t group, Signature& 
       }
       if (!fits) continue;
       signature.bucket[group] = static_cast<int>(i);
-      add_signatures(problem, group + 1, signature, wider);
+      add_signatures(problem, model, group + 1, signature, wider);
     }
     return;
   }
   double all = 1;
   for (const std::uint64_t n : lanes) all *= static_cast<double>(n);
-  signature.cycles = problem.macs / all;
-  signature.constant_pj = problem.macs * arch.arithmetic().energy_pj;
+  signature.steps = problem.parts.workload.macs() / static_cast<Count>(all);
+  const Arithmetic& units = arch.arithmetic();
+  const bool leaks_idle = model == CostModel::default_model;
+  signature.leakage_pj = leaks_idle ? units.leak_energy_pj * all + units.idle_energy_pj * (static_cast<double>(units.instances) - all) : 0;
   std::vector<double> ratio(static_cast<std::size_t>(arch.num_levels()), 1);
+  signature.instances.assign(ratio.size(), 1);
   double replication = 1;
   for (int l = arch.num_levels() - 1; l >= 0; --l) {
     // clusters / instances used, as in the price of storage.
     const Level& level = arch.level(l);
     ratio[static_cast<std::size_t>(l)] = std::min(1.0, static_cast<double>(level.instances / level.cluster_size) / replication);
-    signature.constant_pj += level.leak_energy_pj * signature.cycles * replication;
+    signature.instances[static_cast<std::size_t>(l)] = replication;
+    signature.leakage_pj += level.leak_energy_pj * replication;
+    if (leaks_idle) signature.leakage_pj += level.idle_energy_pj * (static_cast<double>(level.instances) - replication);
     for (std::size_t k = 0; k < lanes.size(); ++k) {
       if (problem.parts.constraints.blocks[static_cast<std::size_t>(problem.lane_blocks[k])].level == l) replication *= static_cast<double>(lanes[k]);
     }
   }
+  add_floors(problem, signature);
   const auto it = std::find(ratios.begin(), ratios.end(), ratio);
   signature.ratio = static_cast<int>(it - ratios.begin());
   if (it == ratios.end()) ratios.push_back(ratio);
   signatures.push_back(signature);
 }
 
+void Plan::add_floors(const Problem& problem, Signature& signature) const {
+  signature.floor.clear();
+  for (const auto& overlap : overlaps) {
+    // Lanes over dims irrelevant to the tensor, as far as whole groups are: they hold the same elements again.
+    std::vector<double> copies(static_cast<std::size_t>(problem.num_levels()), 1);
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      const auto& dims = problem.groups[g].dims;
+      if (!std::all_of(dims.begin(), dims.end(), [&](int d) { return problem.is_irrelevant(overlap->tensor(), d); })) continue;
+      const auto& lanes = groups[g]->vectors().buckets()[static_cast<std::size_t>(signature.bucket[g])].lanes;
+      for (std::size_t k = 0; k < lanes.size(); ++k) {
+        const int level = problem.parts.constraints.blocks[static_cast<std::size_t>(problem.lane_blocks[k])].level;
+        for (int l = 0; l < level; ++l) copies[static_cast<std::size_t>(l)] *= lanes[k];
+      }
+    }
+    overlap->add_floor(copies, signature.floor);
+  }
+}
+
+double Search::floor_pj(const Signature& signature, const std::vector<double>& element_pj) noexcept {
+  return std::inner_product(element_pj.begin(), element_pj.end(), signature.floor.begin(), 0.0);
+}
+
+std::vector<double> Search::floor_element_pj(const Plan& plan, int ratio) const {
+  std::vector<double> out;
+  for (const auto& overlap : plan.overlaps) {
+    std::vector<double> weights = plan.ratios[static_cast<std::size_t>(ratio)];
+    for (std::size_t l = 0; l < weights.size(); ++l) weights[l] *= words_per_element(plan, overlap->tensor(), static_cast<int>(l), false);
+    overlap->add_element_energy(weights, out);
+  }
+  return out;
+}
+
+// Of the class being solved, rounding left out.
+double Search::words_per_element(const Plan& plan, int tensor, int level, bool psum) const {
+  const auto t = static_cast<std::size_t>(tensor);
+  const TensorBits& bits = settings_.packings[t][static_cast<std::size_t>(packing_[t])].bits;
+  const Arch& arch = problem_.parts.arch;
+  int width = bits.own;
+  if (psum && settings_.options.model == CostModel::default_model) {
+    int accumulator = 0;
+    while (accumulator + 1 < arch.num_levels() && (plan.keep.keep[static_cast<std::size_t>(accumulator)] >> t & 1U) == 0) ++accumulator;
+    width = capped_psum(arch.level(accumulator), bits);
+  }
+  const WordRate rate = settings_.options.model == CostModel::compat
+                            ? WordRate{1, elements_per_word(arch.level(level).word_bits, width)}
+                            : word_rate(packing_rule(arch.level(level), settings_.options), arch.level(level).word_bits, width);
+  return static_cast<double>(rate.words) / static_cast<double>(rate.elements);
+}
+
 Search::Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options)
-    : problem_(problem), settings_(settings), options_(options), leaf_(problem, settings, options) {
+    : problem_(problem), settings_(settings), options_(options), leaf_(problem, settings, options), best_(options.objective) {
   for (std::uint64_t k = 0; k < problem.num_keep_choices(); ++k) plans_.push_back(std::make_unique<Plan>(problem, problem.keep_choice(k), options.model));
   visited_.resize(plans_.size());
+  weights_.resize(plans_.size());
   depths_.resize(problem.groups.size());
 }
 
-const PricedList& Search::priced_list(Plan& plan, int skeleton, std::size_t group, int ratio) {
-  GroupLists& lists = *plan.groups[group];
-  const std::vector<double>& ratios = plan.ratios[static_cast<std::size_t>(ratio)];
-  // Equal weights share a pricing: those of the group's tensors at their levels.
-  std::vector<int> key;
-  key.push_back(static_cast<int>(group));
-  std::vector<double> weights;
-  for (const Component& component : lists.components()) {
-    const auto t = static_cast<std::size_t>(component.tensor);
-    const auto l = static_cast<std::size_t>(component.level);
-    const auto& packing = settings_.packings[t][static_cast<std::size_t>(packing_[t])];
-    weights.push_back(ratios[l] / static_cast<double>(packing.elements_per_word[l]));
-    key.push_back(packing_[t]);
+// What does not depend on skeletons, once for each class.
+void Search::weigh(std::size_t number) {
+  const Plan& plan = *plans_[number];
+  PlanWeights& out = weights_[number];
+  out.pricings.assign(plan.ratios.size(), {});
+  out.floor_element_pj.clear();
+  for (std::size_t r = 0; r < plan.ratios.size(); ++r) {
+    out.floor_element_pj.push_back(floor_element_pj(plan, static_cast<int>(r)));
+    for (std::size_t g = 0; g < plan.groups.size(); ++g) {
+      // Equal weights share a pricing: those of the group's tensors at their levels.
+      std::vector<int> key{static_cast<int>(g)};
+      Pricing pricing;
+      for (const Component& component : plan.groups[g]->components()) {
+        const double ratio = plan.ratios[r][static_cast<std::size_t>(component.level)];
+        pricing.weights.push_back(ratio * words_per_element(plan, component.tensor, component.level, component.psum));
+        key.push_back(packing_[static_cast<std::size_t>(component.tensor)]);
+      }
+      key.push_back(static_cast<int>(r));
+      pricing.number = pricings_.try_emplace(key, static_cast<int>(pricings_.size())).first->second;
+      out.pricings[r].push_back(std::move(pricing));
+    }
   }
-  key.push_back(ratio);
-  const int pricing = pricings_.try_emplace(key, static_cast<int>(pricings_.size())).first->second;
-  return lists.price(plan.skeletons[static_cast<std::size_t>(skeleton)][group], pricing, weights);
+  out.cycles.clear();
+  out.energy_pj.clear();
+  for (const Signature& signature : plan.signatures) {
+    const std::vector<double>& element_pj = out.floor_element_pj[static_cast<std::size_t>(signature.ratio)];
+    out.cycles.push_back(cycles_of(signature));
+    out.energy_pj.push_back(constant_pj(signature) + floor_pj(signature, element_pj));
+  }
 }
 
-double Search::objective_bound(double energy_pj, double cycles) const { return objective_value(options_.objective, energy_pj, cycles); }
-
-// The largest lower bound on energy that may still hide an optimum at these cycles. Equal costs are looked at, because
-// ties are broken by position.
-double Search::energy_limit(double cycles) const {
-  if (!best_.found) return kInfinity;
-  switch (options_.objective) {
-    case Objective::energy: return best_.objective / kBoundMargin;
-    case Objective::edp: return best_.objective / cycles / kBoundMargin;
-    case Objective::ed2p: return best_.objective / cycles / cycles / kBoundMargin;
-    case Objective::cycles: break;
-  }
-  if (cycles > best_.cycles) return -kInfinity;
-  return cycles < best_.cycles ? kInfinity : best_.energy_pj / kBoundMargin;
+const PricedList& Search::priced_list(std::size_t plan, int skeleton, std::size_t group, int ratio) {
+  const Pricing& pricing = weights_[plan].pricings[static_cast<std::size_t>(ratio)][group];
+  return plans_[plan]->groups[group]->price(plans_[plan]->skeletons[static_cast<std::size_t>(skeleton)][group], pricing.number, pricing.weights);
 }
 
 void Search::collect(bool only_best, std::vector<Candidate>& out) {
   Candidate best;
   best.objective = best.energy_pj = kInfinity;
-  std::vector<std::vector<const PricedList*>> lists;  // [ratio][group]
+  std::vector<const PricedList*> lists;  // [ratio * groups + group]
   for (std::size_t p = 0; p < plans_.size(); ++p) {
-    Plan& plan = *plans_[p];
+    const Plan& plan = *plans_[p];
+    const PlanWeights& weights = weights_[p];
+    const std::size_t groups = plan.groups.size();
     for (std::size_t s = 0; s < plan.skeletons.size(); ++s) {
-      lists.assign(plan.ratios.size(), {});
+      lists.clear();
       for (std::size_t r = 0; r < plan.ratios.size(); ++r) {
-        for (std::size_t g = 0; g < plan.groups.size(); ++g) lists[r].push_back(&priced_list(plan, static_cast<int>(s), g, static_cast<int>(r)));
+        for (std::size_t g = 0; g < groups; ++g) lists.push_back(&priced_list(p, static_cast<int>(s), g, static_cast<int>(r)));
       }
       for (std::size_t i = 0; i < plan.signatures.size(); ++i) {
         const Signature& signature = plan.signatures[i];
-        double energy = signature.constant_pj;
-        bool empty = false;
-        for (std::size_t g = 0; g < plan.groups.size() && !empty; ++g) {
-          const PricedList& list = *lists[static_cast<std::size_t>(signature.ratio)][g];
+        const double cycles = weights.cycles[i];
+        const double limit = best_.energy_limit(cycles);
+        double energy = weights.energy_pj[i];
+        bool empty = energy > limit;
+        for (std::size_t g = 0; g < groups && !empty; ++g) {
+          const PricedList& list = *lists[static_cast<std::size_t>(signature.ratio) * groups + g];
           const auto bucket = static_cast<std::size_t>(signature.bucket[g]);
           empty = list.begin[bucket] == list.begin[bucket + 1];
           if (!empty) energy += list.cost[static_cast<std::size_t>(list.begin[bucket])];
         }
-        if (empty || energy > energy_limit(signature.cycles)) continue;
-        const Candidate candidate{objective_bound(energy, signature.cycles), energy, static_cast<int>(p), static_cast<int>(s), static_cast<int>(i)};
+        if (empty || energy > limit) continue;
+        const Candidate candidate{objective_value(options_.objective, energy, cycles), energy, static_cast<int>(p), static_cast<int>(s), static_cast<int>(i)};
         if (!only_best) {
           out.push_back(candidate);
         } else if (is_cheaper(candidate.objective, candidate.energy_pj, best.objective, best.energy_pj)) {
@@ -153,10 +220,14 @@ void Search::collect(bool only_best, std::vector<Candidate>& out) {
 }
 
 void Search::open(const Candidate& candidate) {
-  plan_ = plans_[static_cast<std::size_t>(candidate.plan)].get();
+  const auto number = static_cast<std::size_t>(candidate.plan);
+  plan_ = plans_[number].get();
   const Signature& signature = plan_->signatures[static_cast<std::size_t>(candidate.signature)];
-  cycles_ = signature.cycles;
-  limit_pj_ = energy_limit(cycles_);
+  signature_ = &signature;
+  cycles_ = cycles_of(signature);
+  overlap_element_pj_ = &weights_[number].floor_element_pj[static_cast<std::size_t>(signature.ratio)];
+  floor_pj_ = floor_pj(signature, *overlap_element_pj_);
+  limit_pj_ = best_.energy_limit(cycles_);
   double rest = 0;
   std::vector<Count> rest_tile(plan_->parts.size(), 1);
   std::uint32_t dims_inside = 0;  // dims of groups further in
@@ -164,7 +235,7 @@ void Search::open(const Candidate& candidate) {
   for (std::size_t g = depths_.size(); g-- > 0;) {
     Depth& depth = depths_[g];
     depth.lists = plan_->groups[g].get();
-    depth.priced = &priced_list(*plan_, candidate.skeleton, g, signature.ratio);
+    depth.priced = &priced_list(number, candidate.skeleton, g, signature.ratio);
     depth.bucket = signature.bucket[g];
     depth.rest_pj = rest;
     depth.rest_tile = rest_tile;
@@ -185,15 +256,16 @@ void Search::open(const Candidate& candidate) {
       if (problem_.tensors[static_cast<std::size_t>(plan_->parts[p].tensor)].form == Form::regular) rest_tile[p] *= members.least_tile[p];
     }
     bool moves_window = false;
+    for (const auto& overlap : plan_->overlaps) moves_window = moves_window || (problem_.tensors[static_cast<std::size_t>(overlap->tensor())].relevant & dims_inside) != 0;
     for (const auto& window : plan_->windows) moves_window = moves_window || (problem_.tensors[static_cast<std::size_t>(window->tensor())].relevant & dims_inside) != 0;
     // With one dim further in, the bucket fixes how its lanes lie; with several it would not.
-    if (!moves_window && std::popcount(dims_inside) <= 1) windows_known_ = g;
+    if (!moves_window && (plan_->windows.empty() || std::popcount(dims_inside) <= 1)) windows_known_ = g;
     dims_inside |= dims_here;
     // Any member stands for the lanes until one is chosen.
     for (std::size_t i = 0; i < vectors.group().dims.size(); ++i) rows_[static_cast<std::size_t>(vectors.group().dims[i])] = vectors.row(members.members.front(), i);
   }
   weigh_windows(plan_->ratios[static_cast<std::size_t>(signature.ratio)]);
-  descend(0, signature.constant_pj);
+  descend(0, constant_pj(signature) + floor_pj_);
 }
 
 void Search::weigh_windows(const std::vector<double>& ratios) {
@@ -265,7 +337,8 @@ void Search::descend(std::size_t depth, double spent_pj) {
     if ((++nodes_ & 0x3FF) == 0 && stop_.stop_requested()) halted_ = true;
     choose(depth, here.priced->vector[static_cast<std::size_t>(e)]);
     if (!fits(depth)) continue;
-    if (depth == windows_known_ && windows_exceed_early(limit_pj_ - energy - here.rest_pj)) {
+    const double room = limit_pj_ - energy - here.rest_pj;
+    if (depth == windows_known_ && (overlaps_exceed(room + floor_pj_) || windows_exceed_early(room))) {
       ++effort_->cut;
       continue;
     }
@@ -275,6 +348,15 @@ void Search::descend(std::size_t depth, double spent_pj) {
       visit_leaf(energy);
     }
   }
+}
+
+bool Search::overlaps_exceed(double room_pj) {
+  const double* element_pj = overlap_element_pj_->data();
+  for (const auto& overlap : plan_->overlaps) {
+    room_pj -= overlap->least_energy(rows_.data(), signature_->instances, element_pj);
+    element_pj += 2 * overlap->num_hops();
+  }
+  return room_pj < 0;
 }
 
 bool Search::windows_exceed_early(double room_pj) {
@@ -302,23 +384,26 @@ void Search::visit_leaf(double energy_pj) {
   std::uint64_t factorization = 0;
   for (int d = problem_.parts.num_dims(); d-- > 0;) factorization = factorization * problem_.num_rows(d) + rows_[static_cast<std::size_t>(d)];
   if (!visited_[plan_->keep.index].insert(factorization).second) return;
-  leaf_.update_best(rows_.data(), plan_->keep, packing_, best_);
-  limit_pj_ = energy_limit(cycles_);
+  leaf_.update_best(rows_.data(), plan_->keep, class_, best_);
+  limit_pj_ = best_.energy_limit(cycles_);
   halted_ = stop_.stop_requested() || (priced_limit_ > 0 && leaf_.priced() >= priced_limit_);
 }
 
-Incumbent Search::solve(const std::vector<int>& packing, const std::vector<Position>& seeds, Count budget, const std::stop_token& stop, Effort& effort) {
-  packing_ = packing;
-  best_ = {};
+Best Search::solve(std::size_t setting_class, const std::vector<Position>& seeds, Count budget, const std::stop_token& stop, Effort& effort) {
+  class_ = setting_class;
+  packing_ = settings_.classes[class_];
+  mac_ = settings_.class_mac[class_];
+  best_ = Best(options_.objective);
   effort_ = &effort;
   stop_ = stop;
   halted_ = stop.stop_requested();
   const Count priced_before = leaf_.priced();
   priced_limit_ = budget > 0 ? priced_before + budget : 0;
   for (auto& set : visited_) set.clear();
-  for (const Position& seed : seeds) leaf_.try_mapping(seed, packing_, best_);
+  for (std::size_t p = 0; p < plans_.size(); ++p) weigh(p);
+  for (const Position& seed : seeds) leaf_.try_mapping(seed, class_, best_);
   std::vector<Candidate> candidates;
-  if (!best_.found && !halted_) {
+  if (best_.empty() && !halted_) {
     collect(true, candidates);
     if (!candidates.empty()) open(candidates.front());
     candidates.clear();
@@ -330,7 +415,7 @@ Incumbent Search::solve(const std::vector<int>& packing, const std::vector<Posit
   });
   for (const Candidate& candidate : candidates) {
     const Signature& signature = plans_[static_cast<std::size_t>(candidate.plan)]->signatures[static_cast<std::size_t>(candidate.signature)];
-    if (candidate.energy_pj > energy_limit(signature.cycles)) {
+    if (candidate.energy_pj > best_.energy_limit(cycles_of(signature))) {
       ++effort.cut;
       continue;
     }

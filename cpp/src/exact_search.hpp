@@ -8,20 +8,21 @@
 
 #include "exact_leaf.hpp"
 #include "exact_lists.hpp"
+#include "exact_overlap.hpp"
 #include "exact_window.hpp"
 
 namespace quantloom::exact {
 
-// A bound adds in another order than a price: it may be off in the last digits, never by this much.
-inline constexpr double kBoundMargin = 1 - 1e-11;
 inline constexpr int kMaxGroups = kMaxTensors + 1;
 
-// One bucket of every group: with it all lanes, hence the compute cycles, are known.
+// One bucket of every group: with it all lanes, hence the steps of the units, are known.
 struct Signature {
   std::array<int, kMaxGroups> bucket{};
-  double cycles = 1;           // compute cycles
-  double constant_pj = 0;      // arithmetic and leakage
+  Count steps = 1;
+  double leakage_pj = 0;       // per cycle
   int ratio = 0;               // number of the set of cluster ratios
+  std::vector<double> instances;  // [level]: used
+  std::vector<double> floor;      // elements that windows move at least, as OverlapBound::add_floor() writes them
 };
 
 // Skeletons, lists and signatures of one choice of bypasses.
@@ -35,10 +36,12 @@ struct Plan {
   std::vector<std::array<int, kMaxGroups>> skeletons;  // lists of each skeleton, [group]
   std::vector<Signature> signatures;
   std::vector<std::vector<double>> ratios;          // [ratio][level]: accesses paid for / accesses made
-  std::vector<std::unique_ptr<WindowBound>> windows;  // of inputs without a closed form
+  std::vector<std::unique_ptr<WindowBound>> windows;    // of inputs without a closed form, compat
+  std::vector<std::unique_ptr<OverlapBound>> overlaps;  // the same, default model
 
  private:
-  void add_signatures(const Problem& problem, std::size_t group, Signature& signature, std::vector<std::uint64_t>& lanes);
+  void add_floors(const Problem& problem, Signature& signature) const;
+  void add_signatures(const Problem& problem, CostModel model, std::size_t group, Signature& signature, std::vector<std::uint64_t>& lanes);
 };
 
 struct Effort {
@@ -53,7 +56,7 @@ class Search {
   Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options);
 
   // seeds: mappings to start from. budget: mappings to price, 0 = no limit.
-  Incumbent solve(const std::vector<int>& packing, const std::vector<Position>& seeds, Count budget, const std::stop_token& stop, Effort& effort);
+  Best solve(std::size_t setting_class, const std::vector<Position>& seeds, Count budget, const std::stop_token& stop, Effort& effort);
   [[nodiscard]] Mapping materialize(const Position& position) { return leaf_.materialize(position); }
 
  private:
@@ -63,6 +66,18 @@ class Search {
     int plan = 0;
     int skeleton = 0;
     int signature = 0;
+  };
+  // Weights of a group's components, and the number of this set of weights.
+  struct Pricing {
+    int number = 0;
+    std::vector<double> weights;
+  };
+  // What a plan's bounds are made of for one class.
+  struct PlanWeights {
+    std::vector<std::vector<Pricing>> pricings;         // [ratio][group]
+    std::vector<std::vector<double>> floor_element_pj;  // [ratio]
+    std::vector<double> cycles;                         // [signature]
+    std::vector<double> energy_pj;                      // [signature]: constant, and the floor of windows
   };
   struct Depth {
     const GroupLists* lists = nullptr;
@@ -74,16 +89,23 @@ class Search {
     std::uint32_t completed = 0;        // tensors without plain tiles whose dims are all chosen here for the first time
   };
 
-  [[nodiscard]] const PricedList& priced_list(Plan& plan, int skeleton, std::size_t group, int ratio);
+  void weigh(std::size_t plan);
+  [[nodiscard]] const PricedList& priced_list(std::size_t plan, int skeleton, std::size_t group, int ratio);
   void collect(bool only_best, std::vector<Candidate>& out);
-  [[nodiscard]] double objective_bound(double energy_pj, double cycles) const;
-  [[nodiscard]] double energy_limit(double cycles) const;
+  // Compute cycles of the class, and the energy of arithmetic and leakage at least.
+  [[nodiscard]] double cycles_of(const Signature& signature) const noexcept { return compute_cycles(signature.steps, mac_.rate); }
+  [[nodiscard]] double constant_pj(const Signature& signature) const noexcept { return problem_.macs * mac_.energy_pj + signature.leakage_pj * cycles_of(signature); }
+  // Energy that windows take at least, given the pJ of each element of the floor.
+  [[nodiscard]] static double floor_pj(const Signature& signature, const std::vector<double>& element_pj) noexcept;
+  [[nodiscard]] std::vector<double> floor_element_pj(const Plan& plan, int ratio) const;
+  [[nodiscard]] double words_per_element(const Plan& plan, int tensor, int level, bool psum) const;
   void open(const Candidate& candidate);
   void weigh_windows(const std::vector<double>& ratios);
   void descend(std::size_t depth, double spent_pj);
   void choose(std::size_t depth, int vector);
   [[nodiscard]] bool fits(std::size_t depth) const;
   [[nodiscard]] Count spanned_tile(const TilePart& part) const;
+  [[nodiscard]] bool overlaps_exceed(double room_pj);
   [[nodiscard]] bool windows_exceed_early(double room_pj);
   [[nodiscard]] bool windows_exceed(double room_pj);
   void visit_leaf(double energy_pj);
@@ -96,8 +118,11 @@ class Search {
   std::map<std::vector<int>, int> pricings_;
 
   // Of the class being solved.
+  std::size_t class_ = 0;
   std::vector<int> packing_;
-  Incumbent best_;
+  MacMode mac_;
+  std::vector<PlanWeights> weights_;  // [plan]
+  Best best_;
   Effort* effort_ = nullptr;
   Count priced_limit_ = 0;
   std::stop_token stop_;
@@ -111,6 +136,9 @@ class Search {
   double limit_pj_ = 0;
   std::vector<std::vector<double>> window_weights_;  // [window][level]
   std::size_t windows_known_ = 0;                    // depth at which all dims of all windows are chosen
+  const Signature* signature_ = nullptr;
+  const std::vector<double>* overlap_element_pj_ = nullptr;  // as OverlapBound::add_element_energy() writes it
+  double floor_pj_ = 0;                              // of the windows, part of the constant energy
   std::vector<Depth> depths_;
   std::array<std::uint32_t, kMaxDims> rows_{};
 };

@@ -134,7 +134,10 @@ void WindowBound::step_orders(const Hop& hop, std::size_t corner, Known& out) {
       rest /= orders[i].splits() * orders[i].permutations();
     }
     build_nest(problem_.parts.constraints, storage_.view, nest_);
-    count_compat_accesses(problem_.parts.workload, nest_, tensor_, level, arch.fanout_x(level), arch.fanout_y(level), false, scratch_, accesses_);
+    RankVector tile;
+    tile.fill(1);
+    grow_tile(problem_.parts.workload, nest_, tensor_, nest_.end(level), nest_.num_loops, tile);
+    count_compat_accesses(problem_.parts.workload, nest_, tensor_, level, tile, arch.fanout_x(level), arch.fanout_y(level), false, scratch_, accesses_);
     out.traffic[number * static_cast<std::size_t>(out.corners) + corner] = {accesses_.total(), accesses_.received(), accesses_.link_transfers};
   }
 }

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "exact_mapper.hpp"
+#include "incumbents.hpp"
 #include "nest.hpp"
 #include "quantloom/error.hpp"
 #include "quantloom/mapspace.hpp"
@@ -21,19 +22,6 @@ namespace {
 
 constexpr int kChunks = 64;  // fixed, so that a budget cuts at the same places for any number of threads
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// A bound sums in another order than a price: it may be off in the last digits, never by this much.
-constexpr double kBoundMargin = 1 - 1e-11;
-
-struct Candidate {
-  double objective = kInfinity;
-  double energy_pj = kInfinity;
-  double cycles = kInfinity;
-  Mapping mapping;
-};
-
-bool is_better(double objective, double energy_pj, const Candidate& than) {
-  return objective < than.objective || (objective == than.objective && energy_pj < than.energy_pj);
-}
 
 struct NearMiss {
   double ratio = kInfinity;  // need / have at the level that fails worst
@@ -41,7 +29,7 @@ struct NearMiss {
 };
 
 struct ChunkResult {
-  std::vector<Candidate> best;      // [class]
+  std::vector<Incumbents<Mapping>> best;  // [class]
   std::vector<NearMiss> near_miss;  // [class]
   std::vector<Count> fitting;
   std::vector<Count> pruned;
@@ -71,11 +59,11 @@ class Worker {
       words_[t].resize(settings.packings[t].size());
     }
     fits_.resize(settings.classes.size());
-    for (const auto& bits : settings.class_bits) arithmetic_energy_pj_.push_back(arithmetic_energy_pj(arch_, workload_, bits));
+    for (const MacMode& mode : settings.class_mac) arithmetic_energy_pj_.push_back(static_cast<double>(workload_.macs()) * mode.energy_pj);
   }
 
   void run(std::uint64_t first, std::uint64_t count, Count budget, const std::stop_token& stop, ChunkResult& out) {
-    out.best.resize(settings_.classes.size());
+    out.best.assign(settings_.classes.size(), Incumbents<Mapping>(options_.objective));
     out.near_miss.resize(settings_.classes.size());
     out.fitting.assign(settings_.classes.size(), 0);
     out.pruned.assign(settings_.classes.size(), 0);
@@ -98,19 +86,19 @@ class Worker {
   bool find_fitting(ChunkResult& out) {
     for (std::size_t t = 0; t < words_.size(); ++t) {
       const bool exact = settings_.options.model == CostModel::default_model;
-      const std::uint32_t partial = exact ? partial_levels(workload_, nest_, static_cast<int>(t)) : 0;
+      const std::uint32_t partial = exact ? partial_levels(arch_, workload_, nest_, static_cast<int>(t)) : 0;
       for (const int l : bounded_) {
         const auto at = static_cast<std::size_t>(l);
         const bool kept = (nest_.keep[at] >> t & 1U) != 0;
         const Count tile = kept ? tile_elements(workload_.tensors()[t], nest_.extent[at]) : 0;
         for (std::size_t p = 0; p < words_[t].size(); ++p) {
-          words_[t][p][at] = tile_words(arch_, nest_, static_cast<int>(t), l, tile, partial, settings_.packings[t][p].bits, settings_.options.packing);
+          words_[t][p][at] = tile_words(arch_, nest_, static_cast<int>(t), l, tile, partial, settings_.packings[t][p].bits, settings_.options);
         }
       }
     }
     bool any = false;
     for (std::size_t c = 0; c < settings_.classes.size(); ++c) {
-      fits_[c] = fits_class(settings_.classes[c], out.best[c].objective == kInfinity ? &out.near_miss[c] : nullptr) ? 1 : 0;
+      fits_[c] = fits_class(settings_.classes[c], out.best[c].empty() ? &out.near_miss[c] : nullptr) ? 1 : 0;
       out.fitting[c] += fits_[c];
       any = any || fits_[c] != 0;
     }
@@ -155,8 +143,8 @@ class Worker {
     bool any = false;
     for (std::size_t c = 0; c < fits_.size(); ++c) {
       if (fits_[c] == 0) continue;
-      const double cycles = compute_cycles(arch_, nest_, settings_.class_bits[c]);
-      if (kBoundMargin * objective_value(options_.objective, arithmetic_energy_pj_[c], cycles) > out.best[c].objective) {
+      const double cycles = compute_cycles(nest_.temporal_steps, settings_.class_mac[c].rate);
+      if (arithmetic_energy_pj_[c] > out.best[c].energy_limit(cycles)) {
         fits_[c] = 0;
         ++out.pruned[c];
       }
@@ -169,7 +157,7 @@ class Worker {
     for (std::size_t t = 0; t < shares_.size(); ++t) {
       count_tensor(arch_, workload_, nest_, static_cast<int>(t), settings_.options, scratch_, counts_);
       for (std::size_t p = 0; p < shares_[t].size(); ++p) {
-        price_tensor(arch_, nest_, counts_, static_cast<int>(t), settings_.packings[t][p].bits, settings_.options.packing, price_);
+        price_tensor(arch_, nest_, counts_, static_cast<int>(t), settings_.packings[t][p].bits, settings_.options, price_);
         Share& share = shares_[t][p];
         share.energy_pj = price_.energy_pj;
         for (std::size_t l = 0; l < static_cast<std::size_t>(arch_.num_levels()); ++l) {
@@ -181,22 +169,21 @@ class Worker {
   }
 
   void update_best(const MappingView& view, ChunkResult& out) {
+    const double leakage = leakage_pj(arch_, nest_, options_.model);
     for (std::size_t c = 0; c < fits_.size(); ++c) {
       if (fits_[c] == 0) continue;
       double energy = arithmetic_energy_pj_[c];
       for (std::size_t t = 0; t < shares_.size(); ++t) energy += shares_[t][static_cast<std::size_t>(settings_.classes[c][t])].energy_pj;
       const double cycles = count_cycles(c);
-      for (int l = 0; l < arch_.num_levels(); ++l) {
-        energy += arch_.level(l).leak_energy_pj * cycles * static_cast<double>(nest_.replication(l));
-      }
-      const double objective = objective_value(options_.objective, energy, cycles);
-      if (is_better(objective, energy, out.best[c])) out.best[c] = {objective, energy, cycles, space_.materialize(view)};
+      energy += leakage * cycles;
+      // Of equals the first in the walk stays.
+      out.best[c].offer(energy, cycles, [&] { return space_.materialize(view); }, [](const Mapping&) { return false; });
     }
   }
 
   [[nodiscard]] double count_cycles(std::size_t c) const {
     const std::vector<int>& packing = settings_.classes[c];
-    const double steps = compute_cycles(arch_, nest_, settings_.class_bits[c]);
+    const double steps = compute_cycles(nest_.temporal_steps, settings_.class_mac[c].rate);
     double cycles = steps;
     for (int l = 0; l < arch_.num_levels(); ++l) {
       const Level& level = arch_.level(l);
@@ -229,9 +216,9 @@ class Worker {
 };
 
 // Chunk results in chunk order: the first of equals wins, as in one long walk.
-Optimum merge_class(const std::vector<ChunkResult>& chunks, std::size_t c) {
+Optimum merge_class(const std::vector<ChunkResult>& chunks, Objective objective, std::size_t c) {
   Optimum out;
-  Candidate best;
+  Incumbents<Mapping> best(objective);
   NearMiss near_miss;
   out.certificate.exhausted = true;
   for (const ChunkResult& chunk : chunks) {
@@ -240,23 +227,22 @@ Optimum merge_class(const std::vector<ChunkResult>& chunks, std::size_t c) {
     out.certificate.considered += chunk.considered;
     out.certificate.fitting += chunk.fitting[c];
     out.certificate.pruned_by_bound += chunk.pruned[c];
-    if (is_better(chunk.best[c].objective, chunk.best[c].energy_pj, best)) best = chunk.best[c];
+    for (const auto& point : chunk.best[c].points()) {
+      best.offer(point.energy_pj, point.cycles, [&] { return point.place; }, [](const Mapping&) { return false; });
+    }
     if (chunk.near_miss[c].ratio < near_miss.ratio) near_miss = chunk.near_miss[c];
   }
-  out.found = best.objective < kInfinity;
-  out.mapping = std::move(best.mapping);
-  out.energy_pj = best.energy_pj;
-  out.cycles = best.cycles;
-  out.objective = best.objective;
+  std::vector<Tradeoff> points;
+  for (const auto& point : best.points()) points.push_back({point.place, point.energy_pj, point.cycles});
+  set_points(std::move(points), objective, out);
   out.infeasibility = std::move(near_miss.report);
   return out;
 }
 
 // Holds for every mapping: data movement costs nothing, every unit the hardware has is busy.
-double universal_bound(const Arch& arch, const Workload& workload, Objective objective) {
-  const auto macs = static_cast<double>(workload.macs());
-  const double cycles = std::ceil(macs / static_cast<double>(arch.arithmetic().instances));
-  return kBoundMargin * objective_value(objective, macs * arch.arithmetic().energy_pj, cycles);
+double universal_bound(const Arch& arch, const Workload& workload, const MacMode& mode, Objective objective) {
+  const Count steps = ceil_div(workload.macs(), arch.arithmetic().instances);
+  return kBoundMargin * objective_value(objective, static_cast<double>(workload.macs()) * mode.energy_pj, compute_cycles(steps, mode.rate));
 }
 
 std::vector<Optimum> optimize_exhaustively(const Arch& arch, const Workload& workload,
@@ -290,14 +276,30 @@ std::vector<Optimum> optimize_exhaustively(const Arch& arch, const Workload& wor
 
   std::vector<Optimum> by_class;
   for (std::size_t c = 0; c < table.classes.size(); ++c) {
-    Optimum& optimum = by_class.emplace_back(merge_class(results, c));
+    Optimum& optimum = by_class.emplace_back(merge_class(results, options.objective, c));
     optimum.certificate.method = "exhaustive";
     optimum.certificate.space_size = space.size().to_string();
-    optimum.certificate.lower_bound = optimum.certificate.exhausted && optimum.found ? optimum.objective : universal_bound(arch, workload, options.objective);
+    if (options.objective == Objective::pareto) continue;
+    optimum.certificate.lower_bound = optimum.certificate.exhausted && optimum.found ? optimum.objective : universal_bound(arch, workload, table.class_mac[c], options.objective);
   }
   std::vector<Optimum> out;
   for (const int c : table.class_of) out.push_back(by_class[static_cast<std::size_t>(c)]);
   return out;
+}
+
+// Walking more factorizations than these, each in all its orders, takes days.
+constexpr double kMostWalked = 1e9;
+
+void refuse_endless_walk(const Arch& arch, const Workload& workload, const MapperOptions& options) {
+  if (options.method != SearchMethod::automatic || options.budget > 0) return;
+  const Mapspace space(arch, workload, options.selection);
+  double factorizations = 1;
+  for (const std::uint64_t size : space.sizes().factorizations) factorizations *= static_cast<double>(size);
+  if (factorizations <= kMostWalked) return;
+  throw Error(ErrorKind::mapping,
+              "workload '" + workload.name() + "' on '" + arch.name() + "': a mapspace of " + space.size().to_string() +
+                  " mappings is too large to prove an optimum",
+              "give a budget of mappings to look at, or constraints that leave fewer");
 }
 
 SearchMethod choose_method(const Arch& arch, const Workload& workload, const MapperOptions& options) {
@@ -307,6 +309,21 @@ SearchMethod choose_method(const Arch& arch, const Workload& workload, const Map
 }
 
 }  // namespace
+
+void set_points(std::vector<Tradeoff> points, Objective objective, Optimum& out) {
+  out.found = !points.empty();
+  if (!out.found) {
+    out.energy_pj = out.cycles = out.objective = kInfinity;
+    return;
+  }
+  const auto edp = [](const Tradeoff& point) { return point.energy_pj * point.cycles; };
+  const auto best = std::min_element(points.begin(), points.end(), [&](const Tradeoff& a, const Tradeoff& b) { return edp(a) < edp(b); });
+  out.mapping = best->mapping;
+  out.energy_pj = best->energy_pj;
+  out.cycles = best->cycles;
+  out.objective = objective == Objective::pareto ? edp(*best) : objective_value(objective, best->energy_pj, best->cycles);
+  if (objective == Objective::pareto) out.front = std::move(points);
+}
 
 SearchMethod parse_search_method(std::string_view text) {
   if (text == "automatic") return SearchMethod::automatic;
@@ -321,13 +338,15 @@ Objective parse_objective(std::string_view text) {
   if (text == "cycles") return Objective::cycles;
   if (text == "edp") return Objective::edp;
   if (text == "ed2p") return Objective::ed2p;
-  throw Error(ErrorKind::spec, "unknown objective '" + std::string(text) + "'", "the objectives are: energy, cycles, edp, ed2p");
+  if (text == "pareto") return Objective::pareto;
+  throw Error(ErrorKind::spec, "unknown objective '" + std::string(text) + "'", "the objectives are: energy, cycles, edp, ed2p, pareto");
 }
 
 double objective_value(Objective objective, double energy_pj, double cycles) noexcept {
   switch (objective) {
     case Objective::energy: return energy_pj;
-    case Objective::cycles: return cycles;
+    case Objective::cycles:
+    case Objective::pareto: return cycles;
     case Objective::edp: return energy_pj * cycles;
     case Objective::ed2p: return energy_pj * cycles * cycles;
   }
@@ -339,6 +358,7 @@ std::vector<Optimum> optimize(const Arch& arch, const Workload& workload, const 
   if (choose_method(arch, workload, options) == SearchMethod::branch_and_bound) {
     return optimize_exactly(arch, workload, settings, options, std::move(stop), progress);
   }
+  refuse_endless_walk(arch, workload, options);
   return optimize_exhaustively(arch, workload, settings, options, std::move(stop), progress);
 }
 

@@ -17,11 +17,12 @@
 
 namespace quantloom {
 
-enum class Objective { energy, cycles, edp, ed2p };
+// pareto: every trade-off of energy and cycles that no other mapping beats in both.
+enum class Objective { energy, cycles, edp, ed2p, pareto };
 
-// "energy", "cycles", "edp" or "ed2p"; anything else is an Error(spec).
+// "energy", "cycles", "edp", "ed2p" or "pareto"; anything else is an Error(spec).
 [[nodiscard]] Objective parse_objective(std::string_view text);
-// energy_pj, cycles, energy_pj * cycles or energy_pj * cycles^2.
+// energy_pj, cycles, energy_pj * cycles or energy_pj * cycles^2; pareto: cycles.
 [[nodiscard]] double objective_value(Objective objective, double energy_pj, double cycles) noexcept;
 
 // branch_and_bound looks at few mappings and is for spaces whose groups of dims can be listed; exhaustive walks them all.
@@ -51,7 +52,7 @@ struct Certificate {
   Count pruned_by_bound = 0;   // left out because their lower bound exceeds the best: fitting mappings (exhaustive), or
                                // branches of the search (branch and bound)
   bool exhausted = false;      // the whole space is accounted for: the result is the optimum of the space
-  double lower_bound = 0;      // no mapping of the space has a smaller objective
+  double lower_bound = 0;      // no mapping of the space has a smaller objective; pareto: 0
 };
 
 // Why nothing fits: the mapping that comes nearest, and where it fails.
@@ -62,12 +63,21 @@ struct Infeasibility {
   std::vector<Count> tensor_words;  // each tensor's share of need_words
 };
 
+struct Tradeoff {
+  Mapping mapping;
+  double energy_pj = 0;
+  double cycles = 0;
+};
+
+// pareto: front has all trade-offs, ascending in cycles and descending in energy; the other fields are those of its point
+// of least energy * cycles, and that product is the objective.
 struct Optimum {
   bool found = false;
   Mapping mapping;
   double energy_pj = 0;
   double cycles = 0;
   double objective = 0;
+  std::vector<Tradeoff> front;  // pareto only
   Certificate certificate;
   Infeasibility infeasibility;  // meaningful if nothing was found by an exhaustive search
 };
@@ -76,7 +86,8 @@ using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
 // Best mapping for each setting (bits per tensor, 0 = one element a word). Equal settings, also those that pack alike, are
 // solved once. Ties: smaller objective, then smaller energy, then the order of the mapspace; the answer does not depend
-// on the number of threads. Throws as Mapspace does, and Error(mapping) for bits that exceed a word.
+// on the number of threads. Throws as Mapspace does, and Error(mapping) for bits that exceed a word, or for a space that no
+// method can finish unless a budget or a method is given.
 // A requested stop throws nothing: results found so far come back with exhausted = false.
 [[nodiscard]] std::vector<Optimum> optimize(const Arch& arch, const Workload& workload,
                                             const std::vector<std::vector<int>>& settings, const MapperOptions& options = {},
