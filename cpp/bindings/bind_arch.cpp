@@ -2,6 +2,7 @@
 
 #include "quantloom/arch.hpp"
 #include "quantloom/error.hpp"
+#include "quantloom/mac_table.hpp"
 
 namespace quantloom::bindings {
 namespace {
@@ -32,6 +33,52 @@ std::string name_target(ConstraintTarget target) {
   return target == ConstraintTarget::temporal ? "temporal" : target == ConstraintTarget::spatial ? "spatial" : "keep";
 }
 
+SerialOperand make_serial(const std::string& operand) {
+  if (operand == "first") return SerialOperand::first;
+  if (operand == "second") return SerialOperand::second;
+  if (operand == "both") return SerialOperand::both;
+  throw Error(ErrorKind::spec, "serial operand '" + operand + "', expected first, second or both");
+}
+
+std::optional<PackingRule> make_packing(const std::optional<std::string>& packing) {
+  return packing ? std::optional(parse_packing_rule(*packing)) : std::nullopt;
+}
+
+std::optional<std::string> name_packing(const std::optional<PackingRule>& packing) {
+  if (!packing) return std::nullopt;
+  return *packing == PackingRule::word ? "word" : *packing == PackingRule::dense ? "dense" : "none";
+}
+
+void bind_mac_table(py::module_& m) {
+  using Rate = std::pair<Count, Count>;
+  py::class_<MacTable>(m, "MacTable",
+                       "Energy and speed of one arithmetic unit by the bits of its first and second operand.\n\n"
+                       "energy_pj and rate have an entry for each pair, the second operand's index running faster; rate is (macs, cycles).\n"
+                       "An arch with a table by which more bits are cheaper or faster raises SpecError.")
+      .def(py::init([](std::vector<int> first, std::vector<int> second, std::vector<double> energy, const std::vector<Rate>& rates) {
+             MacTable table{std::move(first), std::move(second), std::move(energy), {}};
+             for (const auto& [macs, cycles] : rates) table.rate.push_back({macs, cycles});
+             return table;
+           }),
+           py::kw_only(), py::arg("first_bits"), py::arg("second_bits"), py::arg("energy_pj"), py::arg("rate"))
+      .def_static("bit_scalable", &bit_scalable_macs, py::kw_only(), py::arg("word_bits"), py::arg("brick_bits"), py::arg("energy_pj"),
+                  "Units of bricks that join up, as BitFusion (arXiv 1712.01507). energy_pj: of one operation at word_bits x word_bits.")
+      .def_static("bit_serial", [](int word_bits, const std::string& serial, Count lanes, double energy_pj) {
+                    return bit_serial_macs(word_bits, make_serial(serial), lanes, energy_pj);
+                  }, py::kw_only(), py::arg("word_bits"), py::arg("serial") = "second", py::arg("lanes") = 0, py::arg("energy_pj"),
+                  "Units that take one operand ('first', 'second') or 'both' bit by bit, as Stripes (10.1109/MICRO.2016.7783722) and Loom\n"
+                  "(arXiv 1706.07853). lanes: operations under way at once; 0: as many as make one a cycle at word_bits.")
+      .def_readonly("first_bits", &MacTable::first_bits)
+      .def_readonly("second_bits", &MacTable::second_bits)
+      .def_readonly("energy_pj", &MacTable::energy_pj, "pJ per operation.")
+      .def_property_readonly("rate", [](const MacTable& table) {
+        std::vector<Rate> out;
+        for (const MacRate& rate : table.rate) out.emplace_back(rate.macs, rate.cycles);
+        return out;
+      }, "(operations, cycles).")
+      .def("__eq__", [](const MacTable& a, const MacTable& b) { return a == b; }, py::is_operator());
+}
+
 void bind_level(py::module_& m) {
   py::class_<AccessEnergy>(m, "AccessEnergy", "Energy in pJ of one block access, by action, each with its source.")
       .def(py::init([](double read, double fill, double update, std::string read_source, std::string fill_source, std::string update_source) {
@@ -47,20 +94,25 @@ void bind_level(py::module_& m) {
       .def_readonly("update_source", &AccessEnergy::update_source)
       .def("__eq__", [](const AccessEnergy& a, const AccessEnergy& b) { return a == b; }, py::is_operator());
 
-  py::class_<Level>(m, "Level", "One storage level. Capacities in words per instance, bandwidths in words per cycle and instance.")
+  py::class_<Level>(m, "Level", "One storage level. Capacities in words per instance, bandwidths in words (bandwidth_in_bits: bits) per cycle and instance.")
       .def(py::init([](std::string name, Count word_bits, Count block_words, Count cluster_size, std::optional<Count> capacity_words,
                        Count instances, Count mesh_x, Count mesh_y, std::optional<double> read_bandwidth,
                        std::optional<double> write_bandwidth, std::optional<double> shared_bandwidth, bool is_dram, AccessEnergy energy,
-                       std::optional<double> address_energy_pj, double hop_energy_pj, double router_energy_pj, double leak_energy_pj, double area_um2) {
+                       std::optional<double> address_energy_pj, double hop_energy_pj, double router_energy_pj, double leak_energy_pj, double area_um2,
+                       bool bandwidth_in_bits, const std::optional<std::string>& packing, bool multicast, bool reduction, bool forwarding,
+                       double adder_energy_pj, double idle_energy_pj) {
              return Level{std::move(name), word_bits, block_words, cluster_size, capacity_words, instances, mesh_x, mesh_y, read_bandwidth,
                           write_bandwidth, shared_bandwidth, is_dram, std::move(energy), address_energy_pj, hop_energy_pj, router_energy_pj,
-                          leak_energy_pj, area_um2};
+                          leak_energy_pj, area_um2, bandwidth_in_bits, make_packing(packing), multicast, reduction, forwarding,
+                          adder_energy_pj, idle_energy_pj};
            }),
            py::kw_only(), py::arg("name"), py::arg("word_bits"), py::arg("block_words") = 1, py::arg("cluster_size") = 1,
            py::arg("capacity_words") = py::none(), py::arg("instances") = 1, py::arg("mesh_x") = 1, py::arg("mesh_y") = 1,
            py::arg("read_bandwidth") = py::none(), py::arg("write_bandwidth") = py::none(), py::arg("shared_bandwidth") = py::none(),
            py::arg("is_dram") = false, py::arg("energy"), py::arg("address_energy_pj") = py::none(), py::arg("hop_energy_pj") = 0.0,
-           py::arg("router_energy_pj") = 0.0, py::arg("leak_energy_pj") = 0.0, py::arg("area_um2") = 0.0)
+           py::arg("router_energy_pj") = 0.0, py::arg("leak_energy_pj") = 0.0, py::arg("area_um2") = 0.0,
+           py::arg("bandwidth_in_bits") = false, py::arg("packing") = py::none(), py::arg("multicast") = true, py::arg("reduction") = true,
+           py::arg("forwarding") = false, py::arg("adder_energy_pj") = 0.0, py::arg("idle_energy_pj") = 0.0)
       .def_readonly("name", &Level::name)
       .def_readonly("word_bits", &Level::word_bits)
       .def_readonly("block_words", &Level::block_words)
@@ -79,15 +131,25 @@ void bind_level(py::module_& m) {
       .def_readonly("router_energy_pj", &Level::router_energy_pj)
       .def_readonly("leak_energy_pj", &Level::leak_energy_pj)
       .def_readonly("area_um2", &Level::area_um2)
+      .def_readonly("bandwidth_in_bits", &Level::bandwidth_in_bits, "This and what follows: default model only.")
+      .def_property_readonly("packing", [](const Level& l) { return name_packing(l.packing); })
+      .def_readonly("multicast", &Level::multicast)
+      .def_readonly("reduction", &Level::reduction)
+      .def_readonly("forwarding", &Level::forwarding)
+      .def_readonly("adder_energy_pj", &Level::adder_energy_pj)
+      .def_readonly("idle_energy_pj", &Level::idle_energy_pj)
       .def("__eq__", [](const Level& a, const Level& b) { return a == b; }, py::is_operator())
       .def("__repr__", [](const Level& l) { return "Level('" + l.name + "')"; });
 
   py::class_<Arithmetic>(m, "Arithmetic", "The multiply-accumulate units below the innermost level; energy in pJ per operation.")
-      .def(py::init([](std::string name, Count instances, Count mesh_x, Count mesh_y, Count word_bits, double energy_pj, std::string energy_source, double area_um2) {
-             return Arithmetic{std::move(name), instances, mesh_x, mesh_y, word_bits, energy_pj, std::move(energy_source), area_um2};
+      .def(py::init([](std::string name, Count instances, Count mesh_x, Count mesh_y, Count word_bits, double energy_pj, std::string energy_source, double area_um2,
+                       std::optional<MacTable> mac_table, int psum_bits, double leak_energy_pj, double idle_energy_pj) {
+             return Arithmetic{std::move(name), instances, mesh_x, mesh_y, word_bits, energy_pj, std::move(energy_source), area_um2,
+                               std::move(mac_table), psum_bits, leak_energy_pj, idle_energy_pj};
            }),
            py::kw_only(), py::arg("name"), py::arg("instances"), py::arg("mesh_x"), py::arg("mesh_y"), py::arg("word_bits"),
-           py::arg("energy_pj"), py::arg("energy_source") = "", py::arg("area_um2") = 0.0)
+           py::arg("energy_pj"), py::arg("energy_source") = "", py::arg("area_um2") = 0.0, py::arg("mac_table") = py::none(), py::arg("psum_bits") = 0,
+           py::arg("leak_energy_pj") = 0.0, py::arg("idle_energy_pj") = 0.0)
       .def_readonly("name", &Arithmetic::name)
       .def_readonly("instances", &Arithmetic::instances)
       .def_readonly("mesh_x", &Arithmetic::mesh_x)
@@ -96,6 +158,10 @@ void bind_level(py::module_& m) {
       .def_readonly("energy_pj", &Arithmetic::energy_pj)
       .def_readonly("energy_source", &Arithmetic::energy_source)
       .def_readonly("area_um2", &Arithmetic::area_um2)
+      .def_readonly("mac_table", &Arithmetic::mac_table, "This and what follows: default model only.")
+      .def_readonly("psum_bits", &Arithmetic::psum_bits)
+      .def_readonly("leak_energy_pj", &Arithmetic::leak_energy_pj)
+      .def_readonly("idle_energy_pj", &Arithmetic::idle_energy_pj)
       .def("__eq__", [](const Arithmetic& a, const Arithmetic& b) { return a == b; }, py::is_operator());
 }
 
@@ -137,6 +203,7 @@ void bind_constraint(py::module_& m) {
 }  // namespace
 
 void bind_arch(py::module_& m) {
+  bind_mac_table(m);
   bind_level(m);
   bind_constraint(m);
   py::class_<Arch>(m, "Arch",

@@ -21,6 +21,7 @@ struct NamedLevelCost {
 
 struct NamedCost {
   Cost cost;
+  std::optional<std::string> limiting_level;
   Named<NamedLevelCost> levels;
 };
 
@@ -31,6 +32,7 @@ NamedCost name_cost(const Arch& arch, const Workload& workload, Cost cost) {
     NamedLevelCost named{level, by_tensor(workload, level.tensors), by_tensor(workload, level.network)};
     out.levels[py::str(arch.level(l).name)] = py::cast(std::move(named));
   }
+  if (cost.limiting_level >= 0) out.limiting_level = arch.level(cost.limiting_level).name;
   out.cost = std::move(cost);
   return out;
 }
@@ -92,6 +94,8 @@ void bind_cost(py::module_& m) {
       .def_property_readonly("macs", [](const NamedCost& c) { return c.cost.macs; })
       .def_property_readonly("compute_cycles", [](const NamedCost& c) { return c.cost.compute_cycles; })
       .def_property_readonly("arithmetic_energy_pj", [](const NamedCost& c) { return c.cost.arithmetic_energy_pj; })
+      .def_property_readonly("arithmetic_leak_energy_pj", [](const NamedCost& c) { return c.cost.arithmetic_leak_energy_pj; })
+      .def_readonly("limiting_level", &NamedCost::limiting_level, "Level that the cycles wait for; None if computing limits them.")
       .def_property_readonly("area_um2", [](const NamedCost& c) { return c.cost.area_um2; })
       .def_readonly("levels", &NamedCost::levels)
       .def("__repr__", [](const NamedCost& c) {
@@ -134,10 +138,11 @@ void bind_cost(py::module_& m) {
         "Cost of a mapping with its breakdown.\n\n"
         "bits: width by tensor name; unnamed tensors take one word an element.\n"
         "model: one of COST_MODELS.\n"
-        "packing: 'word' (whole elements), 'dense' (bit after bit) or 'none' (one element a word); default model only.\n"
-        "psum_bits: width of partial sums, default model only; 0: the inputs' bits added up + ceil(log2(reduction size)), at most\n"
-        "the word of the innermost level that keeps the outputs.\n"
-        "always_step: compat model only, for tests: count by stepping where a closed form is known, too.\n"
+        "packing: 'word' (whole elements), 'dense' (bit after bit) or 'none' (one element a word), at levels whose arch names none;\n"
+        "default model only.\n"
+        "psum_bits: width of partial sums, default model only; 0: those of the arch, else the inputs' bits added up +\n"
+        "ceil(log2(reduction size)), at most the word of the innermost level that keeps the outputs.\n"
+        "always_step: compat model only, for tests: count by stepping, 2^(temporal loops) steps, instead of in closed form.\n"
         "Raises MappingError if the mapping is malformed, InfeasibleError if it does not fit, SpecError for options the model\n"
         "does not have, WorkloadError for an output with a sliding window (default model).");
 }

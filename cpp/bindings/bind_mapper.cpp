@@ -10,9 +10,16 @@ namespace quantloom::bindings {
 namespace {
 
 // A result in Python's words: dims and tensors by name.
+struct NamedTradeoff {
+  NamedMapping mapping;
+  double energy_pj = 0;
+  double cycles = 0;
+};
+
 struct NamedOptimum {
   Optimum optimum;
   NamedMapping mapping;
+  std::vector<NamedTradeoff> front;
   std::vector<std::string> tensors;
 };
 
@@ -22,7 +29,9 @@ std::vector<NamedOptimum> name_optima(const Workload& workload, std::vector<Opti
   std::vector<NamedOptimum> out;
   for (Optimum& optimum : optima) {
     NamedMapping mapping = optimum.found ? give_names(workload, optimum.mapping) : NamedMapping{};
-    out.push_back({std::move(optimum), std::move(mapping), tensors});
+    std::vector<NamedTradeoff> front;
+    for (const Tradeoff& point : optimum.front) front.push_back({give_names(workload, point.mapping), point.energy_pj, point.cycles});
+    out.push_back({std::move(optimum), std::move(mapping), std::move(front), tensors});
   }
   return out;
 }
@@ -58,12 +67,18 @@ void bind_mapper(py::module_& m) {
       .def_readonly("pruned_by_bound", &Certificate::pruned_by_bound)
       .def_readonly("exhausted", &Certificate::exhausted, "The whole space is accounted for: the result is its optimum.")
       .def_readonly("lower_bound", &Certificate::lower_bound, "No mapping of the space has a smaller objective.");
+  py::class_<NamedTradeoff>(m, "Tradeoff", "A mapping that no other one beats in both energy and cycles.")
+      .def_readonly("mapping", &NamedTradeoff::mapping)
+      .def_readonly("energy_pj", &NamedTradeoff::energy_pj)
+      .def_readonly("cycles", &NamedTradeoff::cycles);
   py::class_<NamedOptimum>(m, "Optimum", "The best mapping found for one bit setting; found is False if nothing fits.")
       .def_property_readonly("found", [](const NamedOptimum& o) { return o.optimum.found; })
       .def_readonly("mapping", &NamedOptimum::mapping)
       .def_property_readonly("energy_pj", [](const NamedOptimum& o) { return o.optimum.energy_pj; })
       .def_property_readonly("cycles", [](const NamedOptimum& o) { return o.optimum.cycles; })
       .def_property_readonly("objective", [](const NamedOptimum& o) { return o.optimum.objective; })
+      .def_readonly("front", &NamedOptimum::front,
+                    "Objective 'pareto' only: all trade-offs, ascending in cycles; the other fields are those of the least energy * cycles.")
       .def_property_readonly("certificate", [](const NamedOptimum& o) { return o.optimum.certificate; })
       .def_property_readonly("near_miss_level", [](const NamedOptimum& o) { return o.optimum.infeasibility.level; },
                              "If nothing fits: the level (0 = innermost) where the nearest mapping fails; -1: no mapping is within fanout and constraints.")
@@ -83,6 +98,7 @@ void bind_mapper(py::module_& m) {
   }, py::arg("arch"), py::arg("workload"), py::arg("settings"), py::kw_only(), py::arg("objective") = "edp", py::arg("model") = std::string(cost_model_names().front()),
         py::arg("selection") = "all", py::arg("threads") = 0, py::arg("budget") = 0, py::arg("packing") = "word", py::arg("psum_bits") = 0, py::arg("method") = "automatic", py::arg("progress") = py::none(),
         "Best mapping for each bit setting ({tensor name: bits}), all settings together.\n\n"
+        "objective: energy (pJ), cycles, edp, ed2p, or pareto for all trade-offs of energy and cycles.\n"
         "method: automatic, exhaustive or branch-and-bound; the answers are the same.\n"
         "progress(done, total) is called from the calling thread every 50 ms. Interruptible by Ctrl-C.\n"
         "Raises MappingError for bits that exceed a word, SpecError for unknown options or impossible constraints.");

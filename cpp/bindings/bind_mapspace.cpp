@@ -115,6 +115,7 @@ py::typing::List<Named<py::object>> describe_blocks(const Mapspace& space) {
     described["factors"] = limits;
     described["inner"] = name_dims(workload, block.inner);
     described["outer"] = name_dims(workload, block.outer);
+    described["has_permutation"] = block.has_permutation;
     described["split"] = block.split;
     out.append(described);
   }
@@ -175,7 +176,9 @@ constexpr const char* kMappingsDoc =
 
 void bind_mapspace(py::module_& m) {
   bind_count(m);
-  py::class_<Mapspace>(m, "Mapspace", kSpaceDoc)
+  py::class_<Mapspace> space(m, "Mapspace", kSpaceDoc);
+  bind_mapspace_batches(space);
+  space
       .def(py::init([](const Arch& arch, const Workload& workload, const std::string& selection) {
              return Mapspace(arch, workload, parse_selection(selection));
            }),
@@ -200,7 +203,7 @@ void bind_mapspace(py::module_& m) {
           "Constraints that were dropped or lowered for this workload, one sentence each.")
       .def_property_readonly(
           "blocks", &describe_blocks,
-          "Blocks of loops, innermost first: level, kind, fanout, (least, most) factor by dim, fixed order.")
+          "Blocks of loops, innermost first: level, kind, fanout, (least, most) factor by dim, fixed order (inner to outer).")
       .def_property_readonly("keep", &describe_keep, "'keep', 'bypass' or 'open' by level and tensor.")
       .def(
           "size", [](const Mapspace& s) { return to_python(s.size()); }, "Number of points, exact.")

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "quantloom/mapping.hpp"
+#include "quantloom/mapspace.hpp"
 #include "quantloom/workload.hpp"
 
 namespace quantloom::bindings {
@@ -26,8 +27,11 @@ void bind_workload(py::module_& m);
 void bind_arch(py::module_& m);
 void bind_mapping(py::module_& m);
 void bind_cost(py::module_& m);
+void bind_batch(py::module_& m);  // before bind_mapspace, whose methods return batches
 void bind_mapspace(py::module_& m);
+void bind_mapspace_batches(py::class_<Mapspace>& space);
 void bind_mapper(py::module_& m);
+void bind_heuristics(py::module_& m);
 
 // Position of a dim or tensor by name; throws Error(mapping) naming `where` and the known names.
 [[nodiscard]] int require_dim(const Workload& workload, const std::string& name, const std::string& where);

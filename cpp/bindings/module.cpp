@@ -9,6 +9,8 @@ PYBIND11_MODULE(_core, m) {
   bind_arch(m);
   bind_mapping(m);
   bind_cost(m);
+  bind_batch(m);
   bind_mapspace(m);
   bind_mapper(m);
+  bind_heuristics(m);
 }

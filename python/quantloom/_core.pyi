@@ -4,31 +4,42 @@ The C++ core of quantloom: workloads, architectures, mappings, their cost and th
 
 from __future__ import annotations
 import collections.abc
+import numpy
+import numpy.typing
 import typing
 
 __all__: list[str] = [
     "AccessEnergy",
     "Arch",
     "Arithmetic",
+    "BatchCosts",
     "COST_MODELS",
     "Certificate",
     "Constraint",
     "Cost",
     "Fit",
+    "HEURISTICS",
+    "HeuristicResult",
     "Level",
     "LevelCost",
     "LevelMapping",
+    "MacTable",
     "Mapping",
+    "MappingBatch",
     "Mapspace",
     "MapspaceCount",
     "Optimum",
     "TensorLevelCost",
     "TensorNetworkCost",
     "TensorSpec",
+    "Tradeoff",
     "Workload",
     "check_fit",
     "evaluate",
+    "evaluate_batch",
+    "is_batch_vectorized",
     "optimize",
+    "search_heuristically",
 ]
 
 class TensorSpec:
@@ -101,6 +112,63 @@ class Workload:
     @property
     def tensors(self) -> list[TensorSpec]: ...
 
+class MacTable:
+    """
+    Energy and speed of one arithmetic unit by the bits of its first and second operand.
+
+    energy_pj and rate have an entry for each pair, the second operand's index running faster; rate is (macs, cycles).
+    An arch with a table by which more bits are cheaper or faster raises SpecError.
+    """
+
+    __hash__: typing.ClassVar[None] = None
+    @staticmethod
+    def bit_scalable(
+        *,
+        word_bits: typing.SupportsInt | typing.SupportsIndex,
+        brick_bits: typing.SupportsInt | typing.SupportsIndex,
+        energy_pj: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> MacTable:
+        """
+        Units of bricks that join up, as BitFusion (arXiv 1712.01507). energy_pj: of one operation at word_bits x word_bits.
+        """
+    @staticmethod
+    def bit_serial(
+        *,
+        word_bits: typing.SupportsInt | typing.SupportsIndex,
+        serial: str = "second",
+        lanes: typing.SupportsInt | typing.SupportsIndex = 0,
+        energy_pj: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> MacTable:
+        """
+        Units that take one operand ('first', 'second') or 'both' bit by bit, as Stripes (10.1109/MICRO.2016.7783722) and Loom
+        (arXiv 1706.07853). lanes: operations under way at once; 0: as many as make one a cycle at word_bits.
+        """
+    def __eq__(self, arg0: MacTable) -> bool: ...
+    def __init__(
+        self,
+        *,
+        first_bits: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        second_bits: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        energy_pj: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+        rate: collections.abc.Sequence[
+            tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+        ],
+    ) -> None: ...
+    @property
+    def energy_pj(self) -> list[float]:
+        """
+        pJ per operation.
+        """
+    @property
+    def first_bits(self) -> list[int]: ...
+    @property
+    def rate(self) -> list[tuple[int, int]]:
+        """
+        (operations, cycles).
+        """
+    @property
+    def second_bits(self) -> list[int]: ...
+
 class AccessEnergy:
     """
     Energy in pJ of one block access, by action, each with its source.
@@ -133,7 +201,7 @@ class AccessEnergy:
 
 class Level:
     """
-    One storage level. Capacities in words per instance, bandwidths in words per cycle and instance.
+    One storage level. Capacities in words per instance, bandwidths in words (bandwidth_in_bits: bits) per cycle and instance.
     """
 
     __hash__: typing.ClassVar[None] = None
@@ -159,12 +227,26 @@ class Level:
         router_energy_pj: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         leak_energy_pj: typing.SupportsFloat | typing.SupportsIndex = 0.0,
         area_um2: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        bandwidth_in_bits: bool = False,
+        packing: str | None = None,
+        multicast: bool = True,
+        reduction: bool = True,
+        forwarding: bool = False,
+        adder_energy_pj: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        idle_energy_pj: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     ) -> None: ...
     def __repr__(self) -> str: ...
+    @property
+    def adder_energy_pj(self) -> float: ...
     @property
     def address_energy_pj(self) -> float | None: ...
     @property
     def area_um2(self) -> float: ...
+    @property
+    def bandwidth_in_bits(self) -> bool:
+        """
+        This and what follows: default model only.
+        """
     @property
     def block_words(self) -> int: ...
     @property
@@ -174,7 +256,11 @@ class Level:
     @property
     def energy(self) -> AccessEnergy: ...
     @property
+    def forwarding(self) -> bool: ...
+    @property
     def hop_energy_pj(self) -> float: ...
+    @property
+    def idle_energy_pj(self) -> float: ...
     @property
     def instances(self) -> int: ...
     @property
@@ -186,9 +272,15 @@ class Level:
     @property
     def mesh_y(self) -> int: ...
     @property
+    def multicast(self) -> bool: ...
+    @property
     def name(self) -> str: ...
     @property
+    def packing(self) -> str | None: ...
+    @property
     def read_bandwidth(self) -> float | None: ...
+    @property
+    def reduction(self) -> bool: ...
     @property
     def router_energy_pj(self) -> float: ...
     @property
@@ -216,6 +308,10 @@ class Arithmetic:
         energy_pj: typing.SupportsFloat | typing.SupportsIndex,
         energy_source: str = "",
         area_um2: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        mac_table: MacTable | None = None,
+        psum_bits: typing.SupportsInt | typing.SupportsIndex = 0,
+        leak_energy_pj: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+        idle_energy_pj: typing.SupportsFloat | typing.SupportsIndex = 0.0,
     ) -> None: ...
     @property
     def area_um2(self) -> float: ...
@@ -224,13 +320,24 @@ class Arithmetic:
     @property
     def energy_source(self) -> str: ...
     @property
+    def idle_energy_pj(self) -> float: ...
+    @property
     def instances(self) -> int: ...
+    @property
+    def leak_energy_pj(self) -> float: ...
+    @property
+    def mac_table(self) -> MacTable | None:
+        """
+        This and what follows: default model only.
+        """
     @property
     def mesh_x(self) -> int: ...
     @property
     def mesh_y(self) -> int: ...
     @property
     def name(self) -> str: ...
+    @property
+    def psum_bits(self) -> int: ...
     @property
     def word_bits(self) -> int: ...
 
@@ -468,6 +575,8 @@ class Cost:
     @property
     def arithmetic_energy_pj(self) -> float: ...
     @property
+    def arithmetic_leak_energy_pj(self) -> float: ...
+    @property
     def compute_cycles(self) -> float: ...
     @property
     def cycles(self) -> float: ...
@@ -482,6 +591,11 @@ class Cost:
     def energy_pj(self) -> float: ...
     @property
     def levels(self) -> dict[str, LevelCost]: ...
+    @property
+    def limiting_level(self) -> str | None:
+        """
+        Level that the cycles wait for; None if computing limits them.
+        """
     @property
     def macs(self) -> int: ...
     @property
@@ -507,6 +621,71 @@ class Fit:
     def need(self) -> int: ...
     @property
     def reason(self) -> str: ...
+
+class MappingBatch:
+    """
+    Mappings of one layer as columns of arrays.
+
+    slots: (level, kind) of every loop a mapping may have, outermost first: levels descend to 0, the innermost; in a level
+    'temporal', then 'spatial_y', then 'spatial_x'. dims: uint8 [slot, mapping], numbers of the workload's dims, without
+    meaning where the bound is 1. bounds: uint32 [slot, mapping]; 1 leaves the slot empty. keep: uint32 [level, mapping],
+    innermost level first, bit t set if the workload's tensor t is kept. The arrays must be C-contiguous; they are not
+    copied. Raises MappingError for other types or shapes.
+    """
+    def __init__(
+        self,
+        slots: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, str]],
+        *,
+        dims: numpy.ndarray,
+        bounds: numpy.ndarray,
+        keep: numpy.ndarray,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def mapping(self, workload: Workload, index: typing.SupportsInt | typing.SupportsIndex) -> Mapping:
+        """
+        Mapping number `index` as evaluate() takes it, without loops of bound 1. Raises IndexError outside of the batch,
+        MappingError if it names a dim that the workload does not have.
+        """
+    @property
+    def bounds(self) -> numpy.typing.NDArray[numpy.uint32]:
+        """
+        uint32 [slot, mapping]
+        """
+    @property
+    def dims(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        uint8 [slot, mapping]
+        """
+    @property
+    def keep(self) -> numpy.typing.NDArray[numpy.uint32]:
+        """
+        uint32 [level, mapping], innermost level first
+        """
+    @property
+    def slots(self) -> list[tuple[int, str]]: ...
+
+class BatchCosts:
+    """
+    What evaluate_batch() found: one entry per mapping.
+    """
+    def __len__(self) -> int: ...
+    @property
+    def cycles(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        float64; infinite where the mapping is not valid.
+        """
+    @property
+    def energy_pj(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        float64, pJ over all instances; infinite where the mapping is not valid.
+        """
+    @property
+    def status(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """
+        uint8. 0: valid; 1: more spatial iterations than instances; 2: malformed (the factors of a dim do not multiply to
+        its bound, a dim has two loops of one level and kind, or a dim or tensor does not exist);
+        16 + level: the tiles exceed the capacity of the level, the innermost if several.
+        """
 
 class MapspaceCount:
     """
@@ -539,6 +718,11 @@ class Mapspace:
     def at(self, index: int) -> Mapping:
         """
         The mapping with this index. It may exceed fanout or capacity. Raises MappingError outside of 0..size()-1.
+        """
+    def batch(self, first: int, count: typing.SupportsInt | typing.SupportsIndex) -> MappingBatch:
+        """
+        The mappings at(first) .. at(first + count - 1), fewer at the end of the space, for evaluate_batch(). Every batch of a
+        space has the same slots. Raises MappingError if first is negative or above size().
         """
     def count(
         self,
@@ -582,6 +766,12 @@ class Mapspace:
         """
         Mappings drawn uniformly from all indices, with replacement; fixed by the seed.
         """
+    def sample_batch(
+        self, count: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex
+    ) -> MappingBatch:
+        """
+        The mappings of sample(count, seed) for evaluate_batch().
+        """
     def size(self) -> int:
         """
         Number of points, exact.
@@ -591,7 +781,7 @@ class Mapspace:
     @property
     def blocks(self) -> list[dict[str, typing.Any]]:
         """
-        Blocks of loops, innermost first: level, kind, fanout, (least, most) factor by dim, fixed order.
+        Blocks of loops, innermost first: level, kind, fanout, (least, most) factor by dim, fixed order (inner to outer).
         """
     @property
     def factorizations(self) -> dict[str, int]:
@@ -652,6 +842,17 @@ class Certificate:
         Points of the mapspace.
         """
 
+class Tradeoff:
+    """
+    A mapping that no other one beats in both energy and cycles.
+    """
+    @property
+    def cycles(self) -> float: ...
+    @property
+    def energy_pj(self) -> float: ...
+    @property
+    def mapping(self) -> Mapping: ...
+
 class Optimum:
     """
     The best mapping found for one bit setting; found is False if nothing fits.
@@ -664,6 +865,11 @@ class Optimum:
     def energy_pj(self) -> float: ...
     @property
     def found(self) -> bool: ...
+    @property
+    def front(self) -> list[Tradeoff]:
+        """
+        Objective 'pareto' only: all trade-offs, ascending in cycles; the other fields are those of the least energy * cycles.
+        """
     @property
     def mapping(self) -> Mapping: ...
     @property
@@ -679,6 +885,36 @@ class Optimum:
     def near_miss_tensor_words(self) -> dict[str, int]: ...
     @property
     def objective(self) -> float: ...
+
+class HeuristicResult:
+    """
+    The best mapping that a heuristic met, and how it came to it.
+    """
+    @property
+    def cycles(self) -> float: ...
+    @property
+    def energy_pj(self) -> float: ...
+    @property
+    def fitting(self) -> int: ...
+    @property
+    def looked_at(self) -> int: ...
+    @property
+    def mapping(self) -> Mapping | None:
+        """
+        None if no mapping that fits was met; the cost is infinite then.
+        """
+    @property
+    def objective(self) -> float: ...
+    @property
+    def stops(self) -> list[str]:
+        """
+        What ended each stream: budget, victory, timeout or search-size.
+        """
+    @property
+    def trace(self) -> list[tuple[int, float]]:
+        """
+        (mappings looked at, best objective then) at each improvement.
+        """
 
 def check_fit(
     arch: Arch,
@@ -710,12 +946,46 @@ def evaluate(
 
     bits: width by tensor name; unnamed tensors take one word an element.
     model: one of COST_MODELS.
-    packing: 'word' (whole elements), 'dense' (bit after bit) or 'none' (one element a word); default model only.
-    psum_bits: width of partial sums, default model only; 0: the inputs' bits added up + ceil(log2(reduction size)), at most
-    the word of the innermost level that keeps the outputs.
-    always_step: compat model only, for tests: count by stepping where a closed form is known, too.
+    packing: 'word' (whole elements), 'dense' (bit after bit) or 'none' (one element a word), at levels whose arch names none;
+    default model only.
+    psum_bits: width of partial sums, default model only; 0: those of the arch, else the inputs' bits added up +
+    ceil(log2(reduction size)), at most the word of the innermost level that keeps the outputs.
+    always_step: compat model only, for tests: count by stepping, 2^(temporal loops) steps, instead of in closed form.
     Raises MappingError if the mapping is malformed, InfeasibleError if it does not fit, SpecError for options the model
     does not have, WorkloadError for an output with a sliding window (default model).
+    """
+
+def evaluate_batch(
+    arch: Arch,
+    workload: Workload,
+    batch: MappingBatch,
+    *,
+    bits: collections.abc.Mapping[str, typing.SupportsInt | typing.SupportsIndex] = {},
+    model: str = "default",
+    packing: str = "word",
+    psum_bits: typing.SupportsInt | typing.SupportsIndex = 0,
+    threads: typing.SupportsInt | typing.SupportsIndex = 1,
+) -> BatchCosts:
+    """
+    Energy, cycles and validity of every mapping of a batch, as evaluate() and check_fit() give them.
+
+    bits, model, packing and psum_bits are those of evaluate(), and so are the errors for them. threads: 0 takes all that
+    the machine has; the result does not depend on it. Raises MappingError if the slots are not in nest order or not of the
+    architecture. Mappings that do not fit or are malformed are no errors, see BatchCosts.status.
+    """
+
+def is_batch_vectorized(
+    arch: Arch,
+    workload: Workload,
+    *,
+    bits: collections.abc.Mapping[str, typing.SupportsInt | typing.SupportsIndex] = {},
+    model: str = "default",
+    packing: str = "word",
+    psum_bits: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> bool:
+    """
+    Whether evaluate_batch() prices many mappings at a time here. It goes one by one for the compat model, for networks with
+    energies, without reduction or with forwarding, for dims in two ranks, and for counts that may pass 2^50.
     """
 
 def optimize(
@@ -736,10 +1006,42 @@ def optimize(
     """
     Best mapping for each bit setting ({tensor name: bits}), all settings together.
 
+    objective: energy (pJ), cycles, edp, ed2p, or pareto for all trade-offs of energy and cycles.
     method: automatic, exhaustive or branch-and-bound; the answers are the same.
     progress(done, total) is called from the calling thread every 50 ms. Interruptible by Ctrl-C.
     Raises MappingError for bits that exceed a word, SpecError for unknown options or impossible constraints.
     """
 
+def search_heuristically(
+    arch: Arch,
+    workload: Workload,
+    bits: collections.abc.Mapping[str, typing.SupportsInt | typing.SupportsIndex] = {},
+    *,
+    heuristic: str = "random-pruned",
+    seed: typing.SupportsInt | typing.SupportsIndex = 1,
+    streams: typing.SupportsInt | typing.SupportsIndex = 1,
+    objective: str = "edp",
+    model: str = "default",
+    selection: str = "all",
+    packing: str = "word",
+    psum_bits: typing.SupportsInt | typing.SupportsIndex = 0,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    budget: typing.SupportsInt | typing.SupportsIndex = 10000,
+    victory: typing.SupportsInt | typing.SupportsIndex = 0,
+    timeout: typing.SupportsInt | typing.SupportsIndex | None = None,
+    search_size: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> HeuristicResult:
+    """
+    Looks for a good mapping by a heuristic, to compare the exact mapper with; nothing it returns is proven.
+
+    heuristic: one of HEURISTICS. bits: {tensor name: bits}. seed and streams fix the result, threads do not.
+    budget: mappings to look at, those that do not fit included, shared out among the streams; 0 for no limit.
+    victory, timeout, search_size: the reference tool's stops, for each stream: fitting mappings in a row without
+    improvement (0: never), failing ones in a row (None: never; 0: at the first), fitting mappings in all (0: no limit).
+    Interruptible by Ctrl-C. Raises SpecError for options that contradict each other or never end, MappingError for
+    bits that exceed a word.
+    """
+
 COST_MODELS: tuple = ("default", "compat")
+HEURISTICS: tuple = ("random", "random-pruned", "annealing")
 __version__: str = "0.1.0"
