@@ -39,9 +39,9 @@ class Prepared:
 
 def with_bits(config: SearchConfig, arch: Arch) -> SearchConfig:
     """The configuration with the bits that it leaves open: one width for each packing class of the accelerator."""
-    from quantloom.search.problem import packing_class_bits
+    from quantloom.mapper.table import packing_class_bits
 
-    classes = packing_class_bits([level.word_bits for level in arch.levels])
+    classes = packing_class_bits(arch)
     return replace(
         config,
         weight_bits=config.weight_bits or classes,

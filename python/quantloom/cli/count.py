@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from quantloom.cli.output import Column, TextTable, bold, note_lines, print_json, print_lines
 from quantloom.cli.parsing import (
+    BITS_HELP,
+    CostOptions,
     Parser,
     Subparsers,
     add_arch,
-    add_bits,
     add_cost_model,
     add_layer,
     add_model,
     add_threads,
+    cost_options,
 )
 from quantloom.cli.progress import Progress
 
@@ -53,12 +55,16 @@ def add_parser(commands: Subparsers) -> Parser:
         "fit. Of mappings that differ only in loops of bound 1 one is visited, as the reference tool does; "
         "visited = valid + invalid. The default cost model stores partial sums wider than outputs, so fewer "
         "mappings fit than in the compat model; it does not say which level is too small.",
-        epilog="example:\n  quantloom count mobilenet_v1 --arch eyeriss --layer 2 --bits a8w4",
+        epilog="example:\n"
+        "  quantloom count mobilenet_v1 --arch eyeriss --layer 2 --bits 16 8 a8w4o8 4 2 --paper-workloads"
+        " --cost-model compat",
     )
     add_model(parser)
     add_arch(parser)
     add_layer(parser)
-    add_bits(parser, required=True)
+    parser.add_argument(
+        "--bits", metavar="BITS", nargs="+", required=True, help=f"{BITS_HELP}; several are counted in one pass"
+    )
     add_cost_model(parser)
     parser.add_argument(
         "--paper-workloads",
@@ -77,65 +83,74 @@ def run(args: argparse.Namespace) -> None:
     from quantloom.spec.bits import load_bits
     from quantloom.workload.paper import paper_workloads
 
-    arch, bits = load_arch(args.arch), load_bits(args.bits)
+    arch, bits = load_arch(args.arch), [load_bits(text) for text in args.bits]
     network = read_network(args.model)
     if args.paper_workloads:
         network = paper_workloads(network)
-    counts = _count_layers(arch, network, bits, positions(network, args.layer), args.cost_model, args.threads)
+    counts = _count_layers(arch, network, bits, positions(network, args.layer), cost_options(args), args.threads)
     if args.json:
         body: dict[str, object] = {"model": network.name, "arch": arch.name, "cost_model": args.cost_model}
         found = [_layer_json(each) for each in counts]
-        print_json("count", {**body, **found[0]} if args.layer is not None else {**body, "layers": found})
+        print_json("count", {**body, **found[0]} if len(found) == 1 else {**body, "layers": found})
     else:
         print_lines([bold(f"{network.name} on {arch.name}, cost model {args.cost_model}"), *_lines(counts)])
 
 
 def _count_layers(
-    arch: Arch, network: Network, bits: BitsSpec, indices: list[int], cost_model: str, threads: int
+    arch: Arch, network: Network, settings: list[BitsSpec], indices: list[int], options: CostOptions, threads: int
 ) -> list[_LayerCount]:
-    """Count each layer; equal layers with equal bits once."""
+    """Count each layer at all its bits in one pass; equal layers with equal bits once."""
     from quantloom.cli.inputs import naming_layer
 
-    known: dict[object, _LayerCount] = {}
+    known: dict[object, list[_LayerCount]] = {}
     found = []
     with Progress() as progress:
         for done, index in enumerate(indices):
-            layer, widths = network.layers[index], bits.for_layer(network, index)
+            layer = network.layers[index]
+            widths = tuple(bits.for_layer(network, index) for bits in settings)
             progress(done, len(indices), f"counting {layer.name}")
             key = layer.workload.renamed("any"), widths
             if key not in known:
                 with naming_layer(layer.name):
-                    known[key] = _count_layer(arch, layer, widths, cost_model, threads)
-            found.append(replace(known[key], position=index + 1, layer=layer.name))
+                    known[key] = _count_layer(arch, layer, widths, options, threads)
+            found += [replace(each, position=index + 1, layer=layer.name) for each in known[key]]
     return found
 
 
-def _count_layer(arch: Arch, layer: Layer, widths: BitWidths, cost_model: str, threads: int) -> _LayerCount:
+def _count_layer(
+    arch: Arch, layer: Layer, widths: tuple[BitWidths, ...], options: CostOptions, threads: int
+) -> list[_LayerCount]:
     from quantloom._core import Mapspace, optimize
     from quantloom.cli.inputs import bits_by_tensor
 
-    bits = bits_by_tensor(widths, layer.workload)
+    bits = [bits_by_tensor(each, layer.workload) for each in widths]
     space = Mapspace(arch, layer.workload)
-    count = space.count(bits, threads=threads)
-    visited, valid, by_level = count.considered, count.valid, dict(count.invalid_capacity_by_level)
-    if cost_model != "compat":
+    counts = space.count_many(bits, threads=threads)
+    fitting = [(count.considered, count.valid, dict(count.invalid_capacity_by_level)) for count in counts]
+    if options["model"] != "compat":
         # Which tiles hold partial sums depends on the mapping: walk them all; the fewest cycles prune the pricing most.
-        [walk] = optimize(
-            arch, layer.workload, [bits], objective="cycles", model=cost_model, threads=threads, method="exhaustive"
+        walks = optimize(
+            arch, layer.workload, bits, objective="cycles", threads=threads, method="exhaustive", **options
         )
-        visited, valid, by_level = walk.certificate.considered + count.invalid_fanout, walk.certificate.fitting, {}
-    return _LayerCount(
-        position=0,
-        layer=layer.name,
-        bits=widths,
-        size=space.size(),
-        visited=visited,
-        valid=valid,
-        over_fanout=count.invalid_fanout,
-        over_capacity=visited - valid - count.invalid_fanout,
-        over_capacity_by_level=by_level,
-        notes=tuple(space.notes),
-    )
+        fitting = [
+            (walk.certificate.considered + count.invalid_fanout, walk.certificate.fitting, {})
+            for walk, count in zip(walks, counts, strict=True)
+        ]
+    return [
+        _LayerCount(
+            position=0,
+            layer=layer.name,
+            bits=each,
+            size=space.size(),
+            visited=visited,
+            valid=valid,
+            over_fanout=count.invalid_fanout,
+            over_capacity=visited - valid - count.invalid_fanout,
+            over_capacity_by_level=by_level,
+            notes=tuple(space.notes),
+        )
+        for each, count, (visited, valid, by_level) in zip(widths, counts, fitting, strict=True)
+    ]
 
 
 def _layer_json(found: _LayerCount) -> dict[str, object]:

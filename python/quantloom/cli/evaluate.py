@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from quantloom.cli.nest import mapping_json, nest_lines
 from quantloom.cli.output import Column, TextTable, bold, print_json, print_lines
-from quantloom.cli.parsing import Parser, Subparsers, add_arch, add_bits, add_cost_model
+from quantloom.cli.parsing import Parser, Subparsers, add_arch, add_bits, add_cost_model, cost_options
 from quantloom.cli.units import count_text, edp_text, energy_text, energy_unit, percent
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     workload, own_bits = load_workload(args.workload)
     bits = bits_by_tensor(load_bits(args.bits).for_workload() if args.bits else own_bits, workload)
     mapping = load_mapping(args.mapping, arch, workload)
-    cost = _core.evaluate(arch, workload, mapping, bits=bits, model=args.cost_model)
+    cost = _core.evaluate(arch, workload, mapping, bits=bits, **cost_options(args))
     if args.json:
         body = {"arch": arch.name, "workload": workload.name, "cost_model": args.cost_model, "bits": bits}
         print_json("evaluate", {**body, **cost_json(cost), "mapping": mapping_json(mapping, arch)})
@@ -70,6 +70,7 @@ def cost_json(cost: Cost) -> dict[str, object]:
         "energy_per_mac_pj": cost.energy_per_mac_pj,
         "compute_cycles": cost.compute_cycles,
         "arithmetic_energy_pj": cost.arithmetic_energy_pj,
+        "arithmetic_leak_energy_pj": cost.arithmetic_leak_energy_pj,
         "area_um2": cost.area_um2,
         "limited_by": limiting(cost),
         "levels": [_level_json(name, cost) for name in cost.levels],
@@ -78,7 +79,7 @@ def cost_json(cost: Cost) -> dict[str, object]:
 
 def limiting(cost: Cost) -> list[str]:
     """The levels whose bandwidth makes the layer slower than its arithmetic; none if it is bound by arithmetic."""
-    if cost.cycles <= cost.compute_cycles:
+    if cost.limiting_level is None:
         return []
     return [name for name, level in cost.levels.items() if level.cycles >= cost.cycles]
 
@@ -137,6 +138,8 @@ def _access_lines(arch: Arch, cost: Cost) -> list[str]:
         if level.leak_energy_pj > 0:
             add(name, "(leakage)", (), level.leak_energy_pj)
     add(arch.arithmetic.name, "", (), cost.arithmetic_energy_pj)
+    if cost.arithmetic_leak_energy_pj > 0:
+        add(arch.arithmetic.name, "(leakage)", (), cost.arithmetic_leak_energy_pj)
     return table.lines()
 
 

@@ -19,7 +19,7 @@ from quantloom.errors import InternalError, QuantloomError
 __all__ = ["COMMANDS", "build_parser", "entry_point", "main"]
 
 # Each command is the module of its name in this package, with add_parser(subparsers); in the order of the help text.
-COMMANDS: Final = ("map", "evaluate", "count", "table", "search", "show")
+COMMANDS: Final = ("map", "converge", "evaluate", "count", "table", "search", "show")
 
 EXIT_DONE, EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from quantloom.cli.evaluate import cost_json, cost_lines, totals_lines
 from quantloom.cli.nest import LEGEND, mapping_json, nest_lines, one_line
 from quantloom.cli.output import Column, TextTable, bold, note_lines, print_json, print_lines, wrapped
 from quantloom.cli.parsing import (
+    SELECTIONS,
     Parser,
     Subparsers,
     add_arch,
@@ -20,22 +21,24 @@ from quantloom.cli.parsing import (
     add_layer,
     add_model,
     add_objective,
+    add_space,
     add_threads,
-    choice,
+    cost_options,
+    count_from,
 )
 from quantloom.cli.progress import Progress
 from quantloom.cli.units import count_text, edp_text, energy_text, energy_unit, percent, plural
+from quantloom.errors import InternalError
 
 if TYPE_CHECKING:
-    from quantloom._core import Arch, Certificate
+    from quantloom._core import Arch, Certificate, Tradeoff
+    from quantloom.mapper.certificate import Verdict
     from quantloom.mapper.optimize import Optimum
     from quantloom.spec.bits import BitsSpec
     from quantloom.workload.bits import BitWidths
     from quantloom.workload.network import Layer, Network
 
 __all__ = ["add_parser"]
-
-_SELECTIONS: Final = {"arch": "all", "free": "free"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class _MappedLayer:
     best: Optimum
     same_as: int | None
     notes: tuple[str, ...]
+    verdict: Verdict | None  # with --check
 
 
 def add_parser(commands: Subparsers) -> Parser:
@@ -62,19 +66,20 @@ def add_parser(commands: Subparsers) -> Parser:
     add_model(parser)
     add_arch(parser)
     add_bits(parser, default="8")
-    add_objective(parser)
+    add_objective(parser, with_pareto=True)
     add_layer(parser)
     add_cost_model(parser)
-    parser.add_argument(
-        "--space",
-        metavar="|".join(_SELECTIONS),
-        type=choice("space", tuple(_SELECTIONS)),
-        default="arch",
-        help="arch: what the accelerator's constraints leave; free: only its fanout and capacities (default: arch)",
-    )
+    add_space(parser)
     add_budget(parser)
     parser.add_argument(
         "--save", metavar="DIR", help="write each layer and its mapping to DIR, as `quantloom evaluate` reads them"
+    )
+    parser.add_argument(
+        "--check",
+        metavar="N",
+        type=count_from(1),
+        default=0,
+        help="check each result without the code that found it, against N mappings, or all if there are no more",
     )
     add_threads(parser)
     parser.set_defaults(run=run)
@@ -113,7 +118,7 @@ def _map_layers(
     from quantloom.cli.inputs import naming_layer
     from quantloom.mapper.optimize import optimize
 
-    selection = _SELECTIONS[args.space]
+    selection = SELECTIONS[args.space]
     solved: dict[object, _MappedLayer] = {}
     mapped = []
     for done, index in enumerate(indices):
@@ -127,15 +132,16 @@ def _map_layers(
                     layer.workload,
                     bits=widths,
                     objective=args.objective,
-                    model=args.cost_model,
+                    **cost_options(args),
                     selection=selection,
                     threads=args.threads,
                     budget=args.budget,
                     progress=progress.part(done, len(indices), f"mapping {layer.name}"),
                 )
             notes = tuple(Mapspace(arch, layer.workload, selection=selection).notes)
+            verdict = _check(args, arch, layer, widths, best) if args.check else None
         else:
-            best, notes = twin.best, twin.notes
+            best, notes, verdict = twin.best, twin.notes, twin.verdict
         each = _MappedLayer(
             position=index + 1,
             layer=layer,
@@ -143,10 +149,41 @@ def _map_layers(
             best=best,
             same_as=None if twin is None else twin.position,
             notes=notes,
+            verdict=verdict,
         )
         solved.setdefault(key, each)
         mapped.append(each)
     return mapped
+
+
+def _check(args: argparse.Namespace, arch: Arch, layer: Layer, bits: BitWidths, best: Optimum) -> Verdict:
+    """Check a result apart from the search. Raises InternalError if it is wrong."""
+    from quantloom.mapper.certificate import check_claim, claim_of
+
+    verdict = check_claim(
+        arch,
+        layer.workload,
+        claim_of(best),
+        bits=bits,
+        objective=args.objective,
+        **cost_options(args),
+        selection=SELECTIONS[args.space],
+        points=args.check,
+    )
+    if verdict.faults:
+        message = f"layer {layer.name}: the result does not pass its check: {'; '.join(verdict.faults)}"
+        raise InternalError(message, hint="please report this with the command and its files")
+    return verdict
+
+
+def _check_lines(verdicts: list[Verdict]) -> list[str]:
+    """What --check found, over the different layers."""
+    if not verdicts:
+        return []
+    compared, complete = sum(v.compared for v in verdicts), sum(v.is_complete for v in verdicts)
+    text = f"{compared:,} mappings compared apart from the search, none contradicts"
+    whole = f"; {complete} of {plural(len(verdicts), 'mapspace')} completely" if complete else ""
+    return wrapped(f"checked      {text}{whole}", hang=13)
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------
@@ -162,9 +199,25 @@ def _layer_report(arch: Arch, mapped: _MappedLayer) -> list[str]:
         *cost_lines(arch, best.cost),
         "",
         *totals_lines(best.cost),
+        *_front_lines(arch, best),
         *wrapped(f"certificate  {_certificate_text(best.certificate)}", hang=13),
+        *_check_lines([] if mapped.verdict is None else [mapped.verdict]),
         *note_lines({note: [mapped.position] for note in mapped.notes}),
     ]
+
+
+def _front_lines(arch: Arch, best: Optimum) -> list[str]:
+    """The trade-offs of energy and cycles, the fastest first."""
+    if not best.front:
+        return []
+    unit = energy_unit([point.energy_pj for point in best.front])
+    titles = ("cycles", f"energy {unit.name}", "EDP pJ*cycles")
+    table = TextTable(columns=[Column(title=title, align="right") for title in titles], tail_title="mapping")
+    for point in best.front:
+        numbers = count_text(point.cycles), unit.text(point.energy_pj), edp_text(point.energy_pj * point.cycles)
+        table.add(*numbers, tail=one_line(point.mapping, arch))
+    above = f"Trade-offs of energy and cycles ({len(best.front)}); shown above is the one of least EDP:"
+    return ["", above, *table.lines(), ""]
 
 
 def _network_report(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
@@ -204,6 +257,7 @@ def _totals(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
         *wrapped(f"EDP          {edp_text(totals['edp_pj_cycles'])} pJ*cycles of the network{summed}", hang=13),
         f"utilization  {percent(totals['utilization'])}; {count_text(totals['macs'])} MACs",
         *wrapped(f"certificate  {proof}", hang=13),
+        *_check_lines([each.verdict for each in mapped if each.verdict is not None and each.same_as is None]),
     ]
 
 
@@ -243,6 +297,7 @@ def _layer_json(arch: Arch, mapped: _MappedLayer) -> dict[str, object]:
         "same_as": mapped.same_as,
         **cost_json(mapped.best.cost),
         "mapping": mapping_json(mapped.best.mapping, arch),
+        **({"front": [_tradeoff_json(arch, point) for point in mapped.best.front]} if mapped.best.front else {}),
         "certificate": {
             "method": certificate.method,
             "size": int(certificate.space_size),
@@ -252,7 +307,20 @@ def _layer_json(arch: Arch, mapped: _MappedLayer) -> dict[str, object]:
             "is_proven": certificate.exhausted,
             "lower_bound": certificate.lower_bound,
         },
+        **({"check": _verdict_json(mapped.verdict)} if mapped.verdict is not None else {}),
         "notes": list(mapped.notes),
+    }
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, object]:
+    return {"compared": verdict.compared, "is_complete": verdict.is_complete}
+
+
+def _tradeoff_json(arch: Arch, point: Tradeoff) -> dict[str, object]:
+    return {
+        "energy_pj": point.energy_pj,
+        "latency_cycles": point.cycles,
+        "mapping": mapping_json(point.mapping, arch),
     }
 
 

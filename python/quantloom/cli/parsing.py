@@ -6,11 +6,15 @@ import argparse
 import difflib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias, TypedDict
 
 from quantloom import _core
+from quantloom.errors import SpecError
 
 __all__ = [
+    "BITS_HELP",
+    "SELECTIONS",
+    "CostOptions",
     "Parser",
     "Subparsers",
     "add_arch",
@@ -21,15 +25,29 @@ __all__ = [
     "add_layer",
     "add_model",
     "add_objective",
+    "add_space",
     "add_threads",
     "bits_list",
     "choice",
     "closest",
+    "cost_options",
     "count_from",
     "default_cost_model",
 ]
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+SELECTIONS: Final = {"arch": "all", "free": "free"}
+
+
+class CostOptions(TypedDict):
+    """Keywords of the functions that price mappings."""
+
+    model: str
+    packing: str
+    psum_bits: int
+
 
 MODEL_HELP = (
     "a model of the zoo (mobilenet_v1, mobilenet_v2:width=0.5,input=96), package.module:function returning a"
@@ -143,9 +161,21 @@ def add_bits(parser: Parser, *, default: str | None = None, required: bool = Fal
     parser.add_argument("--bits", metavar="BITS", default=default, required=required, help=BITS_HELP + note)
 
 
-def add_layer(parser: Parser) -> None:
+def add_layer(parser: Parser, *, required: bool = False) -> None:
     """--layer, one layer of a model."""
-    parser.add_argument("--layer", metavar="L", help="only this layer: its name, or its position from 1")
+    note = "the layer" if required else "only this layer"
+    parser.add_argument("--layer", metavar="L", required=required, help=f"{note}: its name, or its position from 1")
+
+
+def add_space(parser: Parser) -> None:
+    """--space, the mappings to choose from; SELECTIONS has what the core calls it."""
+    parser.add_argument(
+        "--space",
+        metavar="|".join(SELECTIONS),
+        type=choice("space", tuple(SELECTIONS)),
+        default="arch",
+        help="arch: what the accelerator's constraints leave; free: only its fanout and capacities (default: arch)",
+    )
 
 
 def add_cost_model(parser: Parser) -> None:
@@ -158,17 +188,42 @@ def add_cost_model(parser: Parser) -> None:
         default=default,
         help=f"how accesses are counted (default: {default})",
     )
+    parser.add_argument(
+        "--packing",
+        metavar="word|dense|none",
+        type=choice("packing", ("word", "dense", "none")),
+        default="word",
+        help="how elements lie in the words of levels whose architecture does not say: whole elements, bit after bit, "
+        "or one a word; default cost model only (default: word)",
+    )
+    parser.add_argument(
+        "--psum-bits",
+        metavar="N",
+        type=count_from(1),
+        default=0,
+        help="width of partial sums; default cost model only (default: the architecture's, or bits of the inputs + "
+        "log2 of the sum's length)",
+    )
 
 
-def add_objective(parser: Parser) -> None:
+def cost_options(args: argparse.Namespace) -> CostOptions:
+    """What add_cost_model() read. Raises SpecError for options that the cost model does not have."""
+    if args.cost_model == "compat" and (args.packing != "word" or args.psum_bits):
+        message = "--packing and --psum-bits are of the default cost model, compat knows neither"
+        raise SpecError(message, hint="leave them out, or leave --cost-model compat out")
+    return {"model": args.cost_model, "packing": args.packing, "psum_bits": args.psum_bits}
+
+
+def add_objective(parser: Parser, *, with_pareto: bool = False) -> None:
     """--objective, what a mapping is the best of."""
-    known = ("edp", "energy", "cycles", "ed2p")
+    known = ("edp", "energy", "cycles", "ed2p", *(("pareto",) if with_pareto else ()))
+    more = "; pareto: every trade-off of energy and cycles" if with_pareto else ""
     parser.add_argument(
         "--objective",
         metavar="|".join(known),
         type=choice("objective", known),
         default="edp",
-        help="what is minimised for each layer: energy*cycles, energy, cycles or energy*cycles^2 (default: edp)",
+        help=f"what is minimised for each layer: energy*cycles, energy, cycles or energy*cycles^2{more} (default: edp)",
     )
 
 

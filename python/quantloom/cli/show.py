@@ -12,7 +12,7 @@ from quantloom.cli.parsing import MODEL_HELP, Parser, Subparsers, add_arch
 from quantloom.cli.units import bytes_text, count_text, plural
 
 if TYPE_CHECKING:
-    from quantloom._core import Arch, Constraint, Level, Workload
+    from quantloom._core import Arch, Constraint, Level, MacTable, Workload
     from quantloom.workload.network import Network
 
 __all__ = ["add_parser"]
@@ -95,11 +95,27 @@ def arch_json(arch: Arch) -> dict[str, object]:
             "mac_energy_pj": unit.energy_pj,
             "energy_source": unit.energy_source,
             "area_um2": unit.area_um2,
+            "psum_bits": unit.psum_bits or None,
+            "leak_energy_pj_per_cycle": unit.leak_energy_pj,
+            "idle_energy_pj_per_cycle": unit.idle_energy_pj,
+            "precision": _precision_json(unit.mac_table),
         },
         "constraints": [
             {"origin": c.origin, "level": c.level, "target": c.target, "limits": _constraint_text(c)}
             for c in arch.constraints
         ],
+    }
+
+
+def _precision_json(table: MacTable | None) -> dict[str, object] | None:
+    """Energy and operations per cycle of each pair of widths, the second operand's index running faster."""
+    if table is None:
+        return None
+    return {
+        "first_bits": table.first_bits,
+        "second_bits": table.second_bits,
+        "energy_pj": table.energy_pj,
+        "macs_per_cycle": [macs / cycles for macs, cycles in table.rate],
     }
 
 
@@ -151,7 +167,11 @@ def _level_text(level: Level) -> str:
     rates = [("read", level.read_bandwidth), ("write", level.write_bandwidth), ("both", level.shared_bandwidth)]
     known = [f"{what} {rate:g}" for what, rate in rates if rate is not None]
     if known:
-        parts.append(f"words in a cycle: {', '.join(known)}")
+        parts.append(f"{'bits' if level.bandwidth_in_bits else 'words'} in a cycle: {', '.join(known)}")
+    if level.packing is not None:
+        parts.append(f"packing: {level.packing}")
+    network = {"no multicast": not level.multicast, "no adders": not level.reduction, "forwarding": level.forwarding}
+    parts += [f"network: {what}" for what, is_so in network.items() if is_so]
     return "; ".join(parts)
 
 
@@ -179,14 +199,45 @@ def _energy_table(arch: Arch) -> list[str]:
             "pJ for an address": level.address_energy_pj,
             "pJ for a word and hop": level.hop_energy_pj,
             "pJ for a word and router": level.router_energy_pj,
+            "pJ for an addition on the network": level.adder_energy_pj,
             "pJ leaked in a cycle": level.leak_energy_pj,
+            "pJ leaked in a cycle when idle": level.idle_energy_pj,
         }
         extras += [f"{level.name}: {pj:g} {what}" for what, pj in more.items() if pj]
     unit = arch.arithmetic
     mac = cell(unit.energy_pj, unit.energy_source)
     table.add(unit.name, f"{mac} a MAC", "", "", count_text(unit.area_um2) if unit.area_um2 else "-")
+    more = {"pJ leaked in a cycle": unit.leak_energy_pj, "pJ leaked in a cycle when idle": unit.idle_energy_pj}
+    extras += [f"{unit.name}: {pj:g} {what}" for what, pj in more.items() if pj]
+    if unit.psum_bits:
+        extras.append(f"{unit.name}: partial sums of {unit.psum_bits} bits")
     footnotes = [line for source, n in sources.items() for line in _hang(f"[{n}] ", source)]
-    return ["Energy of one access of a block:", *table.lines(), *extras, *footnotes]
+    lines = ["Energy of one access of a block:", *table.lines(), *extras, *footnotes]
+    return lines if unit.mac_table is None else [*lines, "", *_mac_lines(unit.name, unit.mac_table)]
+
+
+def _mac_lines(name: str, table: MacTable) -> list[str]:
+    """PJ and operations per cycle of one unit, by the bits of the two operands, at most eight of each."""
+    rows, columns = (_spread(len(bits)) for bits in (table.first_bits, table.second_bits))
+    grid = TextTable(
+        columns=[
+            Column(title=f"{name}: pJ (MACs a cycle)"),
+            *(Column(title=f"x {table.second_bits[j]} bits", align="right") for j in columns),
+        ]
+    )
+    for i in rows:
+        cells = []
+        for j in columns:
+            at = i * len(table.second_bits) + j
+            macs, cycles = table.rate[at]
+            cells.append(f"{table.energy_pj[at]:.3g} ({macs / cycles:.3g})")
+        grid.add(f"{table.first_bits[i]} bits", *cells)
+    return grid.lines()
+
+
+def _spread(size: int) -> list[int]:
+    """All positions, or the first of powers of two and the last."""
+    return list(range(size)) if size <= 8 else sorted({2**k - 1 for k in range(size.bit_length())} | {size - 1})
 
 
 def _constraint_table(arch: Arch) -> list[str]:
@@ -220,6 +271,7 @@ def _constraint_text(constraint: Constraint) -> str:
 
 
 def _level_json(level: Level) -> dict[str, object]:
+    unit = "bits" if level.bandwidth_in_bits else "words"
     return {
         "name": level.name,
         "is_dram": level.is_dram,
@@ -230,9 +282,9 @@ def _level_json(level: Level) -> dict[str, object]:
         "instances": level.instances,
         "instances_x": level.mesh_x,
         "instances_y": level.mesh_y,
-        "read_bandwidth_words_per_cycle": level.read_bandwidth,
-        "write_bandwidth_words_per_cycle": level.write_bandwidth,
-        "shared_bandwidth_words_per_cycle": level.shared_bandwidth,
+        f"read_bandwidth_{unit}_per_cycle": level.read_bandwidth,
+        f"write_bandwidth_{unit}_per_cycle": level.write_bandwidth,
+        f"shared_bandwidth_{unit}_per_cycle": level.shared_bandwidth,
         "read_energy_pj": level.energy.read_pj,
         "fill_energy_pj": level.energy.fill_pj,
         "update_energy_pj": level.energy.update_pj,
@@ -242,7 +294,13 @@ def _level_json(level: Level) -> dict[str, object]:
         "address_energy_pj": level.address_energy_pj,
         "hop_energy_pj": level.hop_energy_pj,
         "router_energy_pj": level.router_energy_pj,
+        "adder_energy_pj": level.adder_energy_pj,
         "leak_energy_pj_per_cycle": level.leak_energy_pj,
+        "idle_energy_pj_per_cycle": level.idle_energy_pj,
+        "packing": level.packing,
+        "multicast": level.multicast,
+        "reduction": level.reduction,
+        "forwarding": level.forwarding,
         "area_um2": level.area_um2,
     }
 

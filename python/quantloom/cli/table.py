@@ -22,6 +22,7 @@ from quantloom.cli.parsing import (
     add_objective,
     add_threads,
     bits_list,
+    cost_options,
 )
 from quantloom.cli.progress import Progress
 from quantloom.cli.saved import check_writable, write_whole
@@ -64,8 +65,7 @@ def add_parser(commands: Subparsers) -> Parser:
 def run(args: argparse.Namespace) -> None:
     """Solve and write."""
     from quantloom.cli.inputs import read_network
-    from quantloom.mapper.table import cost_table
-    from quantloom.search.problem import packing_class_bits
+    from quantloom.mapper.table import cost_table, packing_class_bits
     from quantloom.spec.arch import load_arch
 
     path = Path(args.output)
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
         raise QuantloomError(message, hint="give a name that ends in .csv")
     check_writable(path, is_forced=args.force, hint="choose another name, or give --force")
     arch = load_arch(args.arch)
-    bits = args.bits or packing_class_bits([level.word_bits for level in arch.levels])
+    bits = args.bits or packing_class_bits(arch)
     network = read_network(args.model)
     with Progress() as progress:
         table = cost_table(
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
             arch,
             bits=bits,
             objective=args.objective,
-            model=args.cost_model,
+            **cost_options(args),
             threads=args.threads,
             budget=args.budget,
             progress=lambda done, total, layer: progress(done, total, f"mapping {layer}"),

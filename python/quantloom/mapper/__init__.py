@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from quantloom.mapper.batch import BatchCosts, BatchStatus, MappingBatch, evaluate_batch
 from quantloom.mapper.optimize import Optimum, evaluate, optimize
-from quantloom.mapper.table import CostTable, cost_table
+from quantloom.mapper.table import CostTable, cost_table, packing_class_bits
 
-__all__ = ["CostTable", "Optimum", "cost_table", "evaluate", "optimize"]
+__all__ = [
+    "BatchCosts",
+    "BatchStatus",
+    "CostTable",
+    "MappingBatch",
+    "Optimum",
+    "cost_table",
+    "evaluate",
+    "evaluate_batch",
+    "optimize",
+    "packing_class_bits",
+]

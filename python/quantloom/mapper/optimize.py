@@ -19,11 +19,16 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimum:
-    """The best mapping of a layer: its cost with breakdown, and the certificate that says what was looked at."""
+    """The best mapping of a layer: its cost with breakdown, and the certificate that says what was looked at.
+
+    front: with the objective "pareto", every mapping that no other one beats in both energy (pJ) and cycles, ascending
+    in cycles; `mapping` and `cost` are then those of least energy * cycles.
+    """
 
     mapping: _core.Mapping
     cost: _core.Cost
     certificate: _core.Certificate
+    front: tuple[_core.Tradeoff, ...] = ()
 
 
 def tensor_bits(workload: _core.Workload, bits: Bits) -> dict[str, int]:
@@ -47,12 +52,18 @@ def evaluate(
     *,
     bits: Bits = None,
     model: str = _core.COST_MODELS[0],
+    packing: str = "word",
+    psum_bits: int = 0,
 ) -> _core.Cost:
     """Cost of one mapping, broken down by level, tensor and action. Energies in pJ over all instances.
 
-    Raises MappingError if the mapping is malformed or bits exceed a word, InfeasibleError if it does not fit.
+    packing: how elements lie in the words of levels whose architecture says nothing: "word", "dense" or "none".
+    psum_bits: width of partial sums; 0 for the architecture's, or what the bits of the inputs make. Both are of the
+    default model. Raises MappingError if the mapping is malformed or bits exceed a word, InfeasibleError if it does
+    not fit, SpecError for options the model does not have.
     """
-    return _core.evaluate(arch, workload, mapping, bits=tensor_bits(workload, bits), model=model)
+    widths = tensor_bits(workload, bits)
+    return _core.evaluate(arch, workload, mapping, bits=widths, model=model, packing=packing, psum_bits=psum_bits)
 
 
 def optimize(
@@ -62,6 +73,8 @@ def optimize(
     bits: Bits = None,
     objective: str = "edp",
     model: str = _core.COST_MODELS[0],
+    packing: str = "word",
+    psum_bits: int = 0,
     selection: str = "all",
     threads: int = 0,
     budget: int = 0,
@@ -69,8 +82,9 @@ def optimize(
 ) -> Optimum:
     """The best mapping of a layer in the architecture's mapspace.
 
-    objective: energy, cycles, edp or ed2p. selection: "all" constraints of the architecture, only the "architecture"
-    ones, or "free". budget: mappings to price at most, 0 for no limit (then the result is proven optimal).
+    objective: energy, cycles, edp, ed2p or pareto. packing, psum_bits: as for `evaluate`. selection: "all"
+    constraints of the architecture, only the "architecture" ones, or "free". budget: mappings to price at most, 0 for
+    no limit (then the result is proven optimal).
     Raises InfeasibleError naming the level, the words needed and a way out if nothing fits.
     """
     widths = tensor_bits(workload, bits)
@@ -81,6 +95,8 @@ def optimize(
         [widths],
         objective=objective,
         model=model,
+        packing=packing,
+        psum_bits=psum_bits,
         selection=selection,
         threads=threads,
         budget=budget,
@@ -89,11 +105,19 @@ def optimize(
     if not found.found:
         if found.certificate.method != "exhaustive":  # only a full walk knows the mapping that comes nearest
             [found] = _core.optimize(
-                arch, workload, [widths], model=model, selection=selection, threads=threads, method="exhaustive"
+                arch,
+                workload,
+                [widths],
+                model=model,
+                packing=packing,
+                psum_bits=psum_bits,
+                selection=selection,
+                threads=threads,
+                method="exhaustive",
             )
         raise explain_infeasible(arch, workload, widths, found)
-    cost = _core.evaluate(arch, workload, found.mapping, bits=widths, model=model)
-    return Optimum(mapping=found.mapping, cost=cost, certificate=found.certificate)
+    cost = _core.evaluate(arch, workload, found.mapping, bits=widths, model=model, packing=packing, psum_bits=psum_bits)
+    return Optimum(mapping=found.mapping, cost=cost, certificate=found.certificate, front=tuple(found.front))
 
 
 def explain_infeasible(

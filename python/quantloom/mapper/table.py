@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from bisect import bisect_left
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from quantloom.mapper.optimize import Progress
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.network import Network
 
-__all__ = ["CostTable", "cost_table"]
+__all__ = ["CostTable", "cost_table", "packing_class_bits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,27 @@ class CostTable:
         return all(found.certificate.exhausted for row in self.optima for found in row)
 
 
+def packing_class_bits(arch: _core.Arch, *, least: int = 2, most: int = 8) -> tuple[int, ...]:
+    """Return the largest bit-width of every packing class, ascending.
+
+    Two bit-widths are in one class when every level packs elements of both alike and the arithmetic units treat them
+    alike; they then cost the same, so only the larger, more accurate one is worth trying. Example: 16-bit words and
+    2..8 bits give 2, 3, 4, 5, 8.
+    """
+    table = arch.arithmetic.mac_table
+
+    def key(bits: int) -> tuple[int, ...]:
+        packed = [bits if level.packing == "dense" else _elements_per_word(level, bits) for level in arch.levels]
+        operands = () if table is None else (bisect_left(table.first_bits, bits), bisect_left(table.second_bits, bits))
+        return (*packed, *operands)
+
+    return tuple(sorted({key(bits): bits for bits in range(least, most + 1)}.values()))
+
+
+def _elements_per_word(level: _core.Level, bits: int) -> int:
+    return 1 if level.packing == "none" else level.word_bits // bits
+
+
 def cost_table(
     network: Network,
     arch: _core.Arch,
@@ -70,12 +92,16 @@ def cost_table(
     bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8),
     objective: str = "edp",
     model: str = _core.COST_MODELS[0],
+    packing: str = "word",
+    psum_bits: int = 0,
     selection: str = "all",
     threads: int = 0,
     budget: int = 0,
     progress: Progress | None = None,
 ) -> CostTable:
     """Solve every layer at every combination of `bits`; equal layers and widths that pack alike are solved once.
+
+    packing, psum_bits: as for `evaluate`.
 
     Raises MappingError if a width exceeds a word of the architecture. Combinations that fit nowhere get infinite cost.
     """
@@ -92,6 +118,8 @@ def cost_table(
             settings,
             objective=objective,
             model=model,
+            packing=packing,
+            psum_bits=psum_bits,
             selection=selection,
             threads=1,
             budget=budget,

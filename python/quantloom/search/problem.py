@@ -33,7 +33,6 @@ __all__ = [
     "IntArray",
     "SearchProblem",
     "SensitivityTable",
-    "packing_class_bits",
     "problem_from_config",
 ]
 
@@ -124,17 +123,6 @@ class HardwareObjectives:
         """Return one hardware objective by name."""
         values: FloatArray = getattr(self, name)
         return values
-
-
-def packing_class_bits(word_bits: Sequence[int], *, least: int = 2, most: int = 8) -> tuple[int, ...]:
-    """Return the largest bit-width of every packing class, ascending.
-
-    word_bits: widths of the words of the storage levels. Two bit-widths are in one class when every word holds
-    equally many elements of both; they then cost the same, so only the larger, more accurate one is worth trying.
-    Example: 16-bit words and 2..8 bits give 2, 3, 4, 5, 8.
-    """
-    largest = {tuple(word // bits for word in word_bits): bits for bits in range(least, most + 1)}
-    return tuple(sorted(largest.values()))
 
 
 class SearchProblem:

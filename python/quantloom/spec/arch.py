@@ -14,6 +14,7 @@ import quantloom
 from quantloom import _core
 from quantloom.errors import SpecError
 from quantloom.spec.constraints import Vocabulary, read_constraints, read_level_keep
+from quantloom.spec.precision import read_precision
 from quantloom.spec.reader import Field, Record, closest, read_document, show
 from quantloom.spec.yaml_nodes import read_text
 
@@ -29,19 +30,36 @@ _LEVEL_KEYS = (
     "capacity_words",
     "instances",
     "bandwidth_words_per_cycle",
+    "bandwidth_bits_per_cycle",
+    "packing",
+    "network",
     "keep",
     "bypass",
     "energy_pj",
     "area_um2",
 )
-_ENERGY_KEYS = ("read", "write", "fill", "update", "address", "hop", "router", "leak_per_cycle", "source")
-_ARITHMETIC_KEYS = ("name", "word_bits", "instances", "energy_pj", "area_um2")
+_ENERGY_KEYS = (
+    "read",
+    "write",
+    "fill",
+    "update",
+    "address",
+    "hop",
+    "router",
+    "adder",
+    "leak_per_cycle",
+    "idle_per_cycle",
+    "source",
+)
+_ARITHMETIC_KEYS = ("name", "word_bits", "instances", "energy_pj", "area_um2", "precision", "psum_bits")
+_PACKINGS = ("word", "dense", "none")
 _DIMS = ("G", "C", "M", "R", "S", "N", "P", "Q")
 _TENSORS = ("Weights", "Inputs", "Outputs")
 
 MAX_LEVELS = 12
 MAX_WORD_BITS = 4096
 MAX_MESH = 1 << 20
+MAX_PSUM_BITS = 128
 
 
 def arch_names() -> list[str]:
@@ -185,7 +203,9 @@ def _read_level(record: Record) -> _core.Level:
     cluster_size = 1 if cluster is None else cluster.integer()
     if cluster is not None and cluster_size > mesh_x * mesh_y:
         cluster.expected(f"at most the level's {mesh_x * mesh_y} instances")
-    bandwidth = _read_bandwidth(record)
+    bandwidth, in_bits = _read_bandwidth(record)
+    packing = record.optional("packing")
+    network = _read_network(record)
     energy_field = record.required("energy_pj", "a mapping with read, write (or fill and update) and source")
     energy = None if energy_field is None else energy_field.record(_ENERGY_KEYS, "a mapping with read, write, source")
     address = None if energy is None else energy.optional("address")
@@ -208,7 +228,27 @@ def _read_level(record: Record) -> _core.Level:
         router_energy_pj=0.0 if energy is None else energy.number("router", 0.0),
         leak_energy_pj=0.0 if energy is None else energy.number("leak_per_cycle", 0.0),
         area_um2=record.number("area_um2", 0.0),
+        bandwidth_in_bits=in_bits,
+        packing=None if packing is None else packing.choice(_PACKINGS, "packing"),
+        multicast=network["multicast"],
+        reduction=network["reduction"],
+        forwarding=network["forwarding"],
+        adder_energy_pj=0.0 if energy is None else energy.number("adder", 0.0),
+        idle_energy_pj=0.0 if energy is None else energy.number("idle_per_cycle", 0.0),
     )
+
+
+def _read_network(record: Record) -> dict[str, bool]:
+    """What the network to the next inner level can do; by default it multicasts and adds up, and nobody forwards."""
+    network = {"multicast": True, "reduction": True, "forwarding": False}
+    found = record.optional("network")
+    if found is None:
+        return network
+    fields = found.record(tuple(network), "a mapping with multicast, reduction or forwarding")
+    for key, default in network.items():
+        value = fields.optional(key)
+        network[key] = default if value is None else value.boolean()
+    return network
 
 
 def _read_name(record: Record, what: str) -> str:
@@ -250,16 +290,20 @@ def _read_instances(record: Record) -> tuple[int, int]:
     return found.integer(maximum=MAX_MESH), 1
 
 
-def _read_bandwidth(record: Record) -> dict[str, float | None]:
+def _read_bandwidth(record: Record) -> tuple[dict[str, float | None], bool]:
+    """read, write and shared bandwidth, and whether they are in bits rather than words per cycle."""
     bandwidth: dict[str, float | None] = {"read": None, "write": None, "shared": None}
-    found = record.optional("bandwidth_words_per_cycle")
+    words, bits = record.optional("bandwidth_words_per_cycle"), record.optional("bandwidth_bits_per_cycle")
+    if words is not None and bits is not None:
+        bits.fail("given beside `bandwidth_words_per_cycle`; expected one of the two")
+    found = words if bits is None else bits
     if found is None:
-        return bandwidth
+        return bandwidth, False
     fields = found.record(tuple(bandwidth), "a mapping with read, write or shared")
     for key in bandwidth:
         value = fields.optional(key)
         bandwidth[key] = None if value is None else value.number(above=True)
-    return bandwidth
+    return bandwidth, bits is not None
 
 
 def _read_access_energy(energy: Record | None) -> _core.AccessEnergy:
@@ -310,22 +354,28 @@ def _read_arithmetic(field: Field | None) -> _core.Arithmetic:
     mesh_x, mesh_y = _read_instances(record)
     what = "a mapping with mac (pJ of one multiply-accumulate) and source"
     energy_field = record.required("energy_pj", what)
-    energy_pj, energy_source = 0.0, ""
+    energy_pj, energy_source, leak, idle = 0.0, "", 0.0, 0.0
     if energy_field is not None:
-        energy = energy_field.record(("mac", "source"), what)
+        energy = energy_field.record(("mac", "leak_per_cycle", "idle_per_cycle", "source"), what)
         mac = energy.required("mac", "pJ of one multiply-accumulate")
         source = energy.required("source", "where the energy comes from, as text")
         energy_pj = 0.0 if mac is None else mac.number()
         energy_source = "" if source is None else source.text("where the energy comes from, as text")
+        leak, idle = energy.number("leak_per_cycle", 0.0), energy.number("idle_per_cycle", 0.0)
+    word_bits = _read_word_bits(record)
     return _core.Arithmetic(
         name=_read_name(record, "the units' name"),
         instances=mesh_x * mesh_y,
         mesh_x=mesh_x,
         mesh_y=mesh_y,
-        word_bits=_read_word_bits(record),
+        word_bits=word_bits,
         energy_pj=energy_pj,
         energy_source=energy_source,
         area_um2=record.number("area_um2", 0.0),
+        mac_table=read_precision(record.optional("precision"), word_bits, energy_pj),
+        psum_bits=record.integer("psum_bits", 0, maximum=MAX_PSUM_BITS),
+        leak_energy_pj=leak,
+        idle_energy_pj=idle,
     )
 
 
