@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 COST_KEYS = {
     *("energy_pj", "latency_cycles", "edp_pj_cycles", "utilization", "macs", "energy_per_mac_pj", "compute_cycles"),
-    *("arithmetic_energy_pj", "area_um2", "limited_by", "levels"),
+    *("arithmetic_energy_pj", "arithmetic_leak_energy_pj", "area_um2", "limited_by", "levels"),
 }
 LAYER_KEYS = {"position", "layer", "bits", "same_as", "mapping", "certificate", "notes", *COST_KEYS}
 
@@ -59,6 +59,19 @@ def test_a_layer_is_named_or_numbered(quantloom: Run) -> None:
 
 
 # ---- map and evaluate ------------------------------------------------------------------------------------------------
+
+
+def test_count_takes_several_bits_in_one_pass(quantloom: Run) -> None:
+    bits = ("16", "8", "4", "2", "a8w4o8")
+    model = ["mobilenet_v1", "--arch", "eyeriss", "--paper-workloads", "--cost-model", "compat", "--layer", "2"]
+    found = quantloom("count", *model, "--bits", *bits, "--json").json["layers"]
+    assert [each["valid"] for each in found] == [11778, 15021, 16417, 16877, 15054]
+    table = quantloom("count", *model, "--bits", *bits).out
+    assert "16,417" in table
+    assert "15,054" in table
+    default = quantloom("count", "network.yaml", "--arch", "eyeriss", "--layer", "conv", "--bits", "8", "2", "--json")
+    each = quantloom("count", "network.yaml", "--arch", "eyeriss", "--layer", "conv", "--bits", "2", "--json").json
+    assert default.json["layers"][1]["valid"] == each["valid"]
 
 
 def test_map_gives_every_layer_and_totals(quantloom: Run) -> None:
@@ -215,3 +228,84 @@ def test_table_takes_packing_classes_and_replaces_only_by_force(quantloom: Run, 
     found = quantloom(*arguments, "--force").json
     assert (found["bits"], found["rows"], found["is_proven"]) == ([2, 3, 4, 5, 8], 250, True)
     assert (directory / "t.csv").read_text().startswith("position,layer,")
+
+
+# ---- switches of the default model -----------------------------------------------------------------------------------
+
+
+def test_packing_and_widths_of_partial_sums_reach_the_model(quantloom: Run) -> None:
+    def energy(*options: str) -> float:
+        found = quantloom(
+            "map", "network.yaml", "--arch", "eyeriss", "--bits", "5", "--layer", "conv", "--json", *options
+        )
+        return float(found.json["energy_pj"])
+
+    assert energy("--packing", "dense") < energy() < energy("--packing", "none")
+    assert energy("--psum-bits", "8") < energy("--psum-bits", "32")
+    message = quantloom(
+        "map",
+        "network.yaml",
+        "--arch",
+        "eyeriss",
+        "--cost-model",
+        "compat",
+        "--packing",
+        "dense",
+    )
+    assert "--packing and --psum-bits are of the default cost model" in message.err
+
+
+def test_an_accelerator_with_every_switch_is_shown_and_explained(quantloom: Run, directory: Path) -> None:
+    text = """\
+name: bricks
+source: a test
+levels:
+  - {name: DRAM, technology: DRAM, word_bits: 16, energy_pj: {read: 100, write: 100, adder: 0.5, source: guess}}
+  - name: buffer
+    word_bits: 16
+    capacity_words: 4096
+    packing: dense
+    keep: all
+    bandwidth_bits_per_cycle: {read: 2, write: 4}
+    network: {forwarding: true}
+    energy_pj: {read: 1, write: 2, idle_per_cycle: 0.01, source: guess}
+arithmetic:
+  name: mac
+  word_bits: 8
+  instances: {x: 4, y: 2}
+  precision: {style: bit-scalable, brick_bits: 2}
+  psum_bits: 24
+  energy_pj: {mac: 1.6, leak_per_cycle: 0.01, source: guess}
+constraints:
+  mapspace:
+    DRAM: {temporal: {permutation: [C, M, R, S, N, P, Q]}}
+    buffer:
+      temporal: {permutation: [C, M, R, S, N, P, Q]}
+      spatial: {permutation: [C, M, R, S, N, P, Q], factors: {R: 1, S: 1, P: 1, Q: 1}, split: 1}
+"""
+    (directory / "bricks.yaml").write_text(text)
+    shown = quantloom("show", "arch", "bricks.yaml").out
+    for words in (
+        "packing: dense",
+        "network: forwarding",
+        "bits in a cycle: read 2, write 4",
+        "partial sums of 24 bits",
+        "(16)",
+    ):
+        assert words in shown, words
+    precision = quantloom("show", "arch", "bricks.yaml", "--json").json["arithmetic"]["precision"]
+    assert (precision["first_bits"], precision["energy_pj"][0]) == ([2, 4, 8, 16], pytest.approx(0.1))
+    found = quantloom("map", "network.yaml", "--arch", "bricks.yaml", "--bits", "4", "--layer", "conv").out
+    assert "limited by the bandwidth of buffer" in found
+    assert "(leakage)" in found
+
+
+def test_map_prints_every_trade_off_of_energy_and_cycles(quantloom: Run) -> None:
+    arguments = ("map", "network.yaml", "--arch", "simba", "--layer", "conv", "--objective", "pareto")
+    front = quantloom(*arguments, "--json").json["front"]
+    assert [p["latency_cycles"] for p in front] == sorted({p["latency_cycles"] for p in front})
+    assert [p["energy_pj"] for p in front] == sorted((p["energy_pj"] for p in front), reverse=True)
+    assert f"Trade-offs of energy and cycles ({len(front)})" in quantloom(*arguments).out
+    for objective, key, best in (("energy", "energy_pj", front[-1]), ("cycles", "latency_cycles", front[0])):
+        found = quantloom(*arguments[:-1], objective, "--json").json
+        assert found[key] == pytest.approx(best[key])

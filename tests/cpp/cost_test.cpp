@@ -157,24 +157,30 @@ TEST(Cost, BitsAreChecked) {
   EXPECT_TRUE(check_fit(buffer_and_dram(), matmul(4, 3, 2), two_tiles(), std::array{16, 16, 16}, kCompat).fits());
 }
 
-TEST(Cost, TooManyLoopsToStepAreRefused) {
+// 13 dims of 4, each as two loops of 2; the dims 0 and 1 slide over the input.
+TEST(Cost, ManyLoopsAreCountedButNotStepped) {
   std::vector<Dim> dims;
-  LevelMapping inner{{}, {}, {}, kKeepAll};
-  LevelMapping outer{{}, {}, {}, kKeepAll};
+  LevelMapping inner{{}, {}, {}, 0b11};
+  LevelMapping outer{{}, {}, {}, 0b11};
   for (int d = 0; d < 13; ++d) {
     dims.push_back({"d" + std::to_string(d), 4});
     inner.temporal.push_back({d, 2});
     outer.temporal.push_back({d, 2});
   }
   const Workload workload("deep", dims, {{"x", {{{0, 1}, {1, 1}}}, false}, {"y", {{{0, 1}}}, true}});
-  Level roomy = make_level("inner", 1, 1);
-  const Arch arch("a", {roomy, make_level("outer", 1, 1)}, make_macs(1, 1), {});
-  inner.keep = outer.keep = 0b11;
-  const auto caught = caught_from([&] { (void)evaluate(arch, workload, {{inner, outer}}, std::array{0, 0}, kCompat); });
+  const Arch arch("a", {make_level("inner", 1, 1), make_level("outer", 1, 1)}, make_macs(1, 1), {});
+  const std::array<int, 2> bits{0, 0};
+  const Cost cost = evaluate(arch, workload, {{inner, outer}}, bits, kCompat);
+  EXPECT_EQ(cost.levels[0].tensors[0].reads, 1 << 26);
+  // A tile of 3: at first, and twice when d1 moves it by 2, because the irrelevant loop inside did not. d0 brings d1 back
+  // as far as it goes itself, so that it stays where it was.
+  EXPECT_EQ(cost.levels[1].tensors[0].reads, 3 * 3);
+  EXPECT_EQ(cost.levels[1].tensors[1].updates, 2 * 2);
+  const auto caught = caught_from([&] { (void)evaluate(arch, workload, {{inner, outer}}, bits, {CostModel::compat, true}); });
   EXPECT_EQ(caught.kind, ErrorKind::mapping);
   EXPECT_EQ(caught.message,
-            "mapping has 26 temporal loops of bound above 1; the compat model steps through 2^loops iterations and "
-            "takes at most 24");
+            "mapping has 26 temporal loops of bound above 1; stepping (always_step) takes 2^loops steps and at most 24 loops");
+  EXPECT_EQ(caught.hint, "leave out always_step: the count in closed form is the same");
 }
 
 // evaluate() is pure: many threads may share all its arguments.

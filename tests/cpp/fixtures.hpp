@@ -59,7 +59,13 @@ template <class Call>
 }
 
 [[nodiscard]] inline Arithmetic make_macs(Count mesh_x, Count mesh_y) {
-  return {"mac", mesh_x * mesh_y, mesh_x, mesh_y, 16, 0.5, "", 0};
+  Arithmetic macs;
+  macs.name = "mac";
+  macs.instances = mesh_x * mesh_y;
+  macs.mesh_x = mesh_x;
+  macs.mesh_y = mesh_y;
+  macs.energy_pj = 0.5;
+  return macs;
 }
 
 // A buffer of 64 words of 16 bits over one multiplier, and a DRAM ten times as dear.

@@ -71,10 +71,15 @@ template <class T>
     std::vector<Level> levels;
     for (const Json& level : json.at("levels")) levels.push_back(read_level(level));
     const Json& macs = json.at("arithmetic");
-    archs.emplace(name, Arch(name, levels,
-                             {macs.at("name"), macs.at("instances"), macs.at("meshX"), macs.at("meshY"),
-                              macs.at("word_bits"), macs.at("energy"), "", macs.at("area")},
-                             {}));
+    Arithmetic units;
+    units.name = macs.at("name");
+    units.instances = macs.at("instances");
+    units.mesh_x = macs.at("meshX");
+    units.mesh_y = macs.at("meshY");
+    units.word_bits = macs.at("word_bits");
+    units.energy_pj = macs.at("energy");
+    units.area_um2 = macs.at("area");
+    archs.emplace(name, Arch(name, levels, units, {}));
   }
   return archs;
 }

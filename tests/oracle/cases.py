@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from random import Random
 
 from quantloom import _core
 
-from .records import Case, Level, Tensor
+from .records import Case, Level, MacTable, Tensor
 
 BANDWIDTHS = (None, None, 0.5, 1.0, 3.0)  # words per cycle
+RATES = ((8, 1), (5, 1), (4, 1), (3, 2), (2, 2), (2, 3), (1, 2), (1, 4), (2, 11))  # MACs in cycles, falling
 CASE_MACS = (24, 48, 96, 240)  # a case takes milliseconds
 
 
@@ -94,8 +96,13 @@ def random_case(rng: Random) -> Case:
         dim, prime = rng.choice(names), rng.choice((2, 2, 2, 3, 3, 5))
         if math.prod(bounds.values()) * prime <= limit:
             bounds[dim] *= prime
+    return mapped_case(rng, bounds, tensors)
+
+
+def mapped_case(rng: Random, bounds: dict[str, int], tensors: list[Tensor]) -> Case:
+    """A workload on a random accelerator by a random mapping."""
     depth = rng.randint(2, 4)
-    slots = [{dim: 1 for dim in names} for _ in range(3 * depth)]  # temporal, y, x of each level
+    slots = [dict.fromkeys(bounds, 1) for _ in range(3 * depth)]  # temporal, y, x of each level
     likely = [0] * 6 + [1, 2] if rng.random() < 0.5 else [0, 0, 1, 2]
     for dim, bound in bounds.items():
         for prime in factors_of(bound):
@@ -103,7 +110,7 @@ def random_case(rng: Random) -> Case:
     levels = [random_level(rng, at, at == depth - 1, slots[3 * at : 3 * at + 3], tensors) for at in range(depth)]
     units = place_on_meshes(rng, levels)
     bits = {tensor.name: rng.randint(1, 16) for tensor in tensors if rng.random() < 0.9}
-    return Case(
+    case = Case(
         dims=bounds,
         tensors=tuple(tensors),
         levels=tuple(levels),
@@ -112,6 +119,50 @@ def random_case(rng: Random) -> Case:
         psum_bits=rng.choice((None, None, rng.randint(1, 40))),
         mac_pj=1.5,
         units=units,
+    )
+    return case if rng.random() < 0.5 else with_extras(rng, case)
+
+
+def with_extras(rng: Random, case: Case) -> Case:
+    """The same with some of what most accelerators do not have."""
+    forwards = all(len(dims) == len(set(dims)) for dims in ([d for r in t.ranks for d, _ in r] for t in case.tensors))
+    levels = tuple(
+        replace(
+            level,
+            bandwidth_in_bits=rng.random() < 0.3,
+            packing=rng.choice((None, None, None, "word", "dense", "none")),
+            multicast=rng.random() < 0.7,
+            reduction=rng.random() < 0.7,
+            forwarding=forwards and rng.random() < 0.3,
+            pj=level.pj | {kind: rng.choice((0.0, rng.randint(1, 64) / 8)) for kind in ("adder", "idle")},
+        )
+        for level in case.levels
+    )
+    return replace(
+        case,
+        levels=levels,
+        mac_table=random_table(rng) if rng.random() < 0.5 else None,
+        arch_psum_bits=rng.choice((None, None, rng.randint(1, 40))),
+        unit_leak_pj=rng.choice((0.0, rng.randint(1, 64) / 8)),
+        unit_idle_pj=rng.choice((0.0, rng.randint(1, 64) / 8)),
+    )
+
+
+def random_table(rng: Random) -> MacTable:
+    """More bits are never cheaper or faster."""
+    first, second = (sorted({16, *(rng.randint(1, 15) for _ in range(rng.randint(0, 3)))}) for _ in range(2))
+    energy: dict[tuple[int, int], float] = {}
+    slowness: dict[tuple[int, int], int] = {}
+    for at in itertools.product(range(len(first)), range(len(second))):
+        narrower = [(at[0] - 1, at[1]), (at[0], at[1] - 1)]
+        energy[at] = max([energy.get(other, 0.0) for other in narrower]) + rng.randint(0, 16) / 8
+        slowness[at] = max([slowness.get(other, 0) for other in narrower]) + rng.choice((0, 0, 1, 2))
+    rows = [[(row, column) for column in range(len(second))] for row in range(len(first))]
+    return MacTable(
+        first_bits=tuple(first),
+        second_bits=tuple(second),
+        energy_pj=tuple(tuple(energy[at] for at in row) for row in rows),
+        rate=tuple(tuple(RATES[min(slowness[at], len(RATES) - 1)] for at in row) for row in rows),
     )
 
 
@@ -146,7 +197,8 @@ def random_level(rng: Random, at: int, outermost: bool, factors: list[dict[str, 
         cluster_size=1,  # both are settled by place_on_meshes
         mesh=(1, 1),
         bandwidth=(rng.choice(BANDWIDTHS), rng.choice(BANDWIDTHS), rng.choice(BANDWIDTHS)),
-        pj={kind: 0.0 if kind in zero and rng.random() < 0.7 else rng.randint(1, 64) / 8 for kind in energies},
+        pj={"adder": 0.0, "idle": 0.0}
+        | {kind: 0.0 if kind in zero and rng.random() < 0.7 else rng.randint(1, 64) / 8 for kind in energies},
     )
 
 
@@ -185,11 +237,41 @@ def core_arch(case: Case, capacities: dict[int, int] | None = None) -> _core.Arc
                 hop_energy_pj=level.pj["hop"],
                 router_energy_pj=level.pj["router"],
                 leak_energy_pj=level.pj["leak"],
+                bandwidth_in_bits=level.bandwidth_in_bits,
+                packing=level.packing,
+                multicast=level.multicast,
+                reduction=level.reduction,
+                forwarding=level.forwarding,
+                adder_energy_pj=level.pj["adder"],
+                idle_energy_pj=level.pj["idle"],
             )
         )
+    return _core.Arch(name="tiny", levels=levels, arithmetic=core_arithmetic(case), constraints=[])
+
+
+def core_arithmetic(case: Case) -> _core.Arithmetic:
     x, y = case.units
-    units = _core.Arithmetic(name="mac", instances=x * y, mesh_x=x, mesh_y=y, word_bits=16, energy_pj=case.mac_pj)
-    return _core.Arch(name="tiny", levels=levels, arithmetic=units, constraints=[])
+    return _core.Arithmetic(
+        name="mac",
+        instances=x * y,
+        mesh_x=x,
+        mesh_y=y,
+        word_bits=16,
+        energy_pj=case.mac_pj,
+        mac_table=core_table(case.mac_table) if case.mac_table else None,
+        psum_bits=case.arch_psum_bits or 0,
+        leak_energy_pj=case.unit_leak_pj,
+        idle_energy_pj=case.unit_idle_pj,
+    )
+
+
+def core_table(table: MacTable) -> _core.MacTable:
+    return _core.MacTable(
+        first_bits=table.first_bits,
+        second_bits=table.second_bits,
+        energy_pj=list(itertools.chain(*table.energy_pj)),
+        rate=list(itertools.chain(*table.rate)),
+    )
 
 
 def access_energy(level: Level) -> _core.AccessEnergy:

@@ -52,6 +52,8 @@ def compare(case: Case, cost: _core.Cost, oracle: Priced) -> Iterator[tuple[str,
     for at, level in enumerate(case.levels):
         if cost.levels[level.name].cycles != oracle.level_cycles[at]:
             yield f"{level.name}.cycles", cost.levels[level.name].cycles, oracle.level_cycles[at]
+    if cost.compute_cycles != oracle.compute_cycles:
+        yield "compute cycles", cost.compute_cycles, oracle.compute_cycles
     if cost.cycles != oracle.cycles:
         yield "cycles", cost.cycles, oracle.cycles
     if not same(cost.energy_pj, oracle.energy_pj):
@@ -68,6 +70,7 @@ def compare_tensor(level: Any, name: str, kept: bool, tied: bool, part: Stored) 
     integers = {
         "ingresses": (network.ingresses, part.ingresses),
         "spatial_reductions": (network.spatial_reductions, counts.additions),
+        "link_transfers": (network.link_transfers, part.links),
     }
     if kept:
         integers |= {

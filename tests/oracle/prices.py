@@ -6,19 +6,20 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .records import Case, Level, Tensor, nest_of
-from .simulator import PerInstance, Simulator
+from .records import Case, Counts, Level, Tensor, nest_of
+from .simulator import Simulator
 
 
 @dataclass(frozen=True)
 class Stored:
-    counts: PerInstance
+    counts: Counts
     partial: bool  # some update brought an incomplete sum
     words: int  # that the tile takes
     reads: int
     fills: int
     updates: int
     ingresses: int
+    links: int
     energy_pj: float
     network_pj: float
 
@@ -27,8 +28,13 @@ class Stored:
 class Priced:
     stored: dict[tuple[int, str], Stored]  # by (level, tensor)
     level_cycles: list[int]
+    compute_cycles: int
     cycles: int
     energy_pj: float
+
+
+def ceil_div(number: int, divisor: int) -> int:
+    return -(-number // divisor)
 
 
 def words_per_element(packing: str, word_bits: int, bits: int) -> Fraction:
@@ -37,13 +43,14 @@ def words_per_element(packing: str, word_bits: int, bits: int) -> Fraction:
     if packing == "dense":
         return Fraction(bits, word_bits)
     if packing == "none" or bits > word_bits:
-        return Fraction(-(-bits // word_bits))
+        return Fraction(ceil_div(bits, word_bits))
     return Fraction(1, word_bits // bits)
 
 
 def partial_sum_bits(case: Case, output: Tensor) -> int:
-    if case.psum_bits:
-        return case.psum_bits
+    given = case.psum_bits or case.arch_psum_bits
+    if given:
+        return given
     inputs = [case.bits.get(tensor.name, 0) for tensor in case.tensors if not tensor.is_output]
     if 0 in inputs:
         return 0
@@ -56,61 +63,92 @@ def partial_sum_bits(case: Case, output: Tensor) -> int:
     return min(bits, accumulator.word_bits) if accumulator and accumulator.word_bits > 1 else bits
 
 
-def store(case: Case, tensor: Tensor, level: Level, counts: PerInstance, instances: int) -> Stored:
+def store(case: Case, tensor: Tensor, level: Level, counts: Counts, instances: int) -> Stored:
     own_bits = case.bits.get(tensor.name, 0)
-    own = words_per_element(case.packing, level.word_bits, own_bits)
-    part = words_per_element(case.packing, level.word_bits, partial_sum_bits(case, tensor)) if tensor.is_output else own
+    packing = level.packing or case.packing
+    own = words_per_element(packing, level.word_bits, own_bits)
+    part = words_per_element(packing, level.word_bits, partial_sum_bits(case, tensor)) if tensor.is_output else own
     partial = counts.updates > counts.final_updates
 
     def mixed(all_elements: int, complete: int) -> int:
-        return math.ceil((all_elements - complete) * part + complete * own)
+        parts, whole = (all_elements - complete) * part.numerator, complete * own.numerator
+        return ceil_div(parts * own.denominator + whole * part.denominator, part.denominator * own.denominator)
 
-    reads, fills = math.ceil(counts.reads * part), math.ceil(counts.fills * part)
+    reads, fills = mixed(counts.reads, 0), mixed(counts.fills, 0)
     updates = mixed(counts.updates, counts.final_updates)
     accesses = {"read": reads, "fill": fills, "update": updates}
     clusters = min(instances, math.prod(level.mesh) // level.cluster_size)
-    blocks = sum(math.ceil(Fraction(words, level.block_words)) * level.pj[kind] for kind, words in accesses.items())
+    blocks = sum(ceil_div(words, level.block_words) * level.pj[kind] for kind, words in accesses.items())
     addresses = (updates if tensor.is_output else reads) + fills
-    ingresses = math.ceil(counts.down * part) + mixed(counts.up, counts.final_up)
-    wire = counts.hops if level.pj["hop"] or level.pj["router"] else 0.0
-    per_word = wire * level.pj["hop"] + (1 + wire) * level.pj["router"]
+    down, up, links = mixed(counts.down, 0), mixed(counts.up, counts.final_up), mixed(counts.links, 0)
+    hop, router = level.pj["hop"], level.pj["router"]
+    network = down * (counts.down_hops * hop + (1 + counts.down_hops) * router)
+    network += up * (counts.up_hops * hop + (1 + counts.up_hops) * router)
+    network += links * (hop + router) + counts.additions * level.pj["adder"]
     return Stored(
         counts=counts,
         partial=partial,
-        words=math.ceil(counts.tile * (part if partial else own)),
+        words=mixed(counts.tile, 0 if partial else counts.tile),
         reads=reads,
         fills=fills,
         updates=updates,
-        ingresses=ingresses,
+        ingresses=down + up,
+        links=links,
         energy_pj=blocks * clusters + addresses * level.pj["address"] * clusters,
-        network_pj=ingresses * per_word * instances,
+        network_pj=network * instances,
     )
+
+
+def mac_cost(case: Case) -> tuple[float, Fraction]:
+    """Energy of a multiply-accumulate in pJ, and the cycles that a unit needs for it on average."""
+    table = case.mac_table
+    if table is None:
+        return case.mac_pj, Fraction(1)
+    bits = [case.bits.get(tensor.name, math.inf) for tensor in case.tensors if not tensor.is_output]
+    row = entry(table.first_bits, bits[0])
+    column = entry(table.second_bits, max(bits[1:], default=0))
+    macs, cycles = table.rate[row][column]
+    return table.energy_pj[row][column], Fraction(cycles, macs)
+
+
+def entry(widths: tuple[int, ...], bits: float) -> int:
+    """The narrowest width that holds the bits; the widest for bits that are not given."""
+    return next((at for at, width in enumerate(widths) if width >= bits), len(widths) - 1)
+
+
+def needed_cycles(level: Level, here: list[Stored]) -> list[int]:
+    """What reads, writes and both together need, where their bandwidth is limited."""
+    reads = sum(part.reads for part in here)
+    writes = sum(part.fills + part.updates for part in here)
+    size = level.word_bits if level.bandwidth_in_bits else 1
+    return [
+        math.ceil(Fraction(words * size) / Fraction(bandwidth))
+        for words, bandwidth in zip((reads, writes, reads + writes), level.bandwidth, strict=True)
+        if bandwidth
+    ]
 
 
 def simulate(case: Case) -> Priced:
     """Counts and prices of every tensor at every level of a case."""
     loops = nest_of(case)
-    steps = math.prod(loop.bound for loop in loops if loop.axis == "t")
+    used = [
+        math.prod(loop.bound for loop in loops if loop.axis != "t" and loop.level > at)
+        for at in range(-1, len(case.levels))
+    ]
     stored: dict[tuple[int, str], Stored] = {}
     for tensor in case.tensors:
         for at, counts in enumerate(Simulator(case, tensor).run()):
-            instances = math.prod(loop.bound for loop in loops if loop.axis != "t" and loop.level > at)
-            stored[at, tensor.name] = store(case, tensor, case.levels[at], counts, instances)
-    energy = math.prod(case.dims.values()) * case.mac_pj
+            stored[at, tensor.name] = store(case, tensor, case.levels[at], counts, used[at + 1])
+    mac_pj, pace = mac_cost(case)
+    compute_cycles = math.ceil(math.prod(loop.bound for loop in loops if loop.axis == "t") * pace)
+    energy = math.prod(case.dims.values()) * mac_pj
     level_cycles = []
     for at, level in enumerate(case.levels):
         here = [part for (where, _), part in stored.items() if where == at]
-        reads = sum(part.reads for part in here)
-        writes = sum(part.fills + part.updates for part in here)
-        needed = [
-            math.ceil(Fraction(words) / Fraction(bandwidth))
-            for words, bandwidth in zip((reads, writes, reads + writes), level.bandwidth, strict=True)
-            if bandwidth
-        ]
-        level_cycles.append(max([steps, *needed]))
+        level_cycles.append(max([compute_cycles, *needed_cycles(level, here)]))
         energy += sum(part.energy_pj + part.network_pj for part in here)
     cycles = max(level_cycles)
-    for at, level in enumerate(case.levels):
-        instances = math.prod(loop.bound for loop in loops if loop.axis != "t" and loop.level > at)
-        energy += level.pj["leak"] * cycles * instances
-    return Priced(stored, level_cycles, cycles, energy)
+    energy += (case.unit_leak_pj * used[0] + case.unit_idle_pj * (math.prod(case.units) - used[0])) * cycles
+    for level, busy in zip(case.levels, used[1:], strict=True):
+        energy += (level.pj["leak"] * busy + level.pj["idle"] * (math.prod(level.mesh) - busy)) * cycles
+    return Priced(stored, level_cycles, compute_cycles, cycles, energy)

@@ -3,6 +3,10 @@
 Nothing here is shared with the core, and nothing is a closed form: every buffer instance is a set of elements, every
 output element carries the number of products it contains, and whatever moves is counted when it moves. The rules are
 those of docs/model.md; they are repeated where they act.
+
+A set of elements is an integer with one bit per element (a & ~b: in a but not in b; bit_count: how many). Elements are
+numbered rank by rank like the entries of an array, so a tile that moves is the same pattern of bits, shifted. Of an
+output every element has a field of several bits: its set uses the lowest, the number of products fills it.
 """
 
 from __future__ import annotations
@@ -10,279 +14,284 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from .records import Case, Tensor, nest_of
+from .records import Case, Counts, Loop, Tensor, nest_of
 
-Element = tuple[int, ...]
-Instance = tuple[int, ...]  # indices of the spatial loops outside of a level, outermost first
-Box = tuple[range, ...]
-Moved = dict[Instance, dict[Element, int]]  # by child: elements, and how many products each contains
 MACS = -1  # stands for a level: the arithmetic units
 
 
 @dataclass(frozen=True)
-class PerInstance:
-    """What the model promises: one tensor at one level, elements per instance; hops are a mean per crossing element."""
+class Group:
+    """Children below one instance of a level that share whatever moves there."""
 
-    tile: int
-    reads: int
-    fills: int
-    updates: int
-    final_updates: int
-    distinct: int
-    down: int
-    up: int
-    final_up: int
-    additions: int
-    hops: float
-
-
-@dataclass
-class Counts:
-    """The same while it is being counted, over all instances together."""
-
-    tile: int = 0
-    reads: int = 0
-    fills: int = 0
-    updates: int = 0
-    final_updates: int = 0
-    held: set[tuple[Instance, Element]] = field(default_factory=set)  # what was ever here
-    down: int = 0
-    up: int = 0
-    final_up: int = 0
-    additions: int = 0
-    hops: float = 0.0  # summed over the elements that cross
+    members: list[int]  # numbers of the instances
+    above: int  # the instance of the level
+    branches: int  # instances of the next inner level with members in them
+    hops: float  # that one element takes in the network of the level
 
 
 class Simulator:
-    """Counts of one tensor."""
+    """Counts of one tensor. Instances of a level are numbered in the order of the spatial loops outside of it."""
 
     def __init__(self, case: Case, tensor: Tensor) -> None:
         self.case, self.tensor = case, tensor
         self.loops = nest_of(case)
         self.kept = [at for at, level in enumerate(case.levels) if tensor.name in level.keep]
         self.chain = list(itertools.pairwise([MACS, *self.kept]))  # (child, parent), inner ones first
-        self.counts = [Counts() for _ in case.levels]
+        self.counted = range(len(case.levels))
+        self.counts = [Counts() for _ in self.counted]
         related = {dim for rank in tensor.ranks for dim, _ in rank}
         self.products = math.prod(bound for dim, bound in case.dims.items() if dim not in related)
-        self.resident: dict[tuple[int, Instance], frozenset[Element]] = defaultdict(frozenset)
-        self.contains: dict[tuple[int, Instance], dict[Element, int]] = defaultdict(lambda: defaultdict(int))
-        self.touched: set[tuple[Instance, Element]] = set()  # sums that have been added to, innermost kept level
-        self.boxes: dict[tuple[int, Instance, Instance], Box] = {}  # box() is asked for the same again and again
-        self.instances = {at: list(self.indices("yx", at)) for at in (MACS, *range(len(case.levels)))}
+        self.field = 1 + self.products.bit_length() if tensor.is_output else 1  # bits of an element
+        self.stride = [self.field]  # bits from an element to the next one, by rank
+        for rank in reversed(tensor.ranks):
+            self.stride.insert(0, self.stride[0] * self.extent(rank, case.dims))
+        self.moves = [self.shift(at) for at in range(len(self.loops))]
+        self.across = [[loop for loop in self.loops if loop.axis != "t" and loop.level == at] for at in self.counted]
+        levels = [MACS, *self.counted]
+        self.pattern = {at: self.first_tile(at) for at in levels}
+        self.times = {at: self.shifts("t", at) for at in levels}  # of the tile at every step
+        self.places = {at: self.shifts("yx", at) for at in levels}  # of the tile in every instance
+        self.fanout = [len(self.places[at - 1]) // len(self.places[at]) for at in self.counted]
+        self.shared: dict[tuple[int, int, str], list[Group]] = {}
+        self.resident = {at: [0] * len(self.places[at]) for at in levels}  # the current tiles
+        self.seen = {at: [0] * len(self.places[at]) for at in levels}  # all tiles so far
+        self.begun = {at: [0] * len(self.places[at]) for at in levels}  # elements that have a sum here
+        self.contains = {at: [0] * len(self.places[at]) for at in levels}  # products in these sums, a field each
 
-    def indices(self, axes: str, level: int) -> Iterator[Instance]:
-        """All index combinations of the loops of these axes outside of a level, in the order of the nest."""
-        chosen = [loop.bound for loop in self.loops if loop.axis in axes and loop.level > level]
-        return itertools.product(*(range(bound) for bound in chosen))
+    @staticmethod
+    def extent(rank: tuple[tuple[str, int], ...], bounds: dict[str, int]) -> int:
+        return 1 + sum((bounds[dim] - 1) * factor for dim, factor in rank)
 
-    def box(self, level: int, step: Instance, instance: Instance) -> Box:
-        """The tile of an instance at a step: the bounding box of what its loops inside touch."""
-        key = level, step, instance
-        if key not in self.boxes:
-            self.boxes[key] = self.make_box(level, step, instance)
-        return self.boxes[key]
-
-    def make_box(self, level: int, step: Instance, instance: Instance) -> Box:
-        times, places = iter(step), iter(instance)
-        low = dict.fromkeys(self.case.dims, 0)
+    def first_tile(self, level: int) -> int:
+        """The bounding box of what the loops inside touch, before any loop outside moves."""
         inside = dict.fromkeys(self.case.dims, 1)
         for loop in self.loops:
-            if loop.level > level:
-                low[loop.dim] = low[loop.dim] * loop.bound + (next(times) if loop.axis == "t" else next(places))
-            else:
-                inside[loop.dim] *= loop.bound
-        ranks = []
-        for rank in self.tensor.ranks:
-            first = sum(low[dim] * inside[dim] * factor for dim, factor in rank)
-            ranks.append(range(first, first + 1 + sum((inside[dim] - 1) * factor for dim, factor in rank)))
-        return tuple(ranks)
+            inside[loop.dim] *= loop.bound if loop.level <= level else 1
+        pattern = 1
+        for rank, bits in zip(self.tensor.ranks, self.stride[1:], strict=True):
+            pattern = sum([pattern << at * bits for at in range(self.extent(rank, inside))])
+        return pattern
 
-    def groups(self, child: int, level: int, step: Instance) -> dict[tuple[Instance, Box], list[Instance]]:
-        """Children with equal tiles below the same instance of `level`: they share whatever moves."""
-        shared: dict[tuple[Instance, Box], list[Instance]] = defaultdict(list)
-        width = len(self.instances[level][0])
-        for instance in self.instances[child]:
-            shared[instance[:width], self.box(child, step, instance)].append(instance)
-        return shared
+    def shift(self, at: int) -> int:
+        """How far a loop moves a tile each time it advances."""
+        dim = self.loops[at].dim
+        inside = math.prod([loop.bound for loop in self.loops[at + 1 :] if loop.dim == dim])
+        ranks = zip(self.tensor.ranks, self.stride[1:], strict=True)
+        return sum([inside * factor * bits for rank, bits in ranks for other, factor in rank if other == dim])
 
-    def hops(self, level: int, members: set[Instance]) -> float:
+    def shifts(self, axes: str, level: int) -> list[int]:
+        """How far the loops of these axes outside of a level move its tile, for all their indices in order."""
+        found = [0]
+        for loop, shift in zip(self.loops, self.moves, strict=True):
+            if loop.axis in axes and loop.level > level:
+                found = [start + index * shift for start in found for index in range(loop.bound)]
+        return found
+
+    def tiles(self, level: int, time: int) -> list[int]:
+        """The tiles of all instances; `time` is one of times[level]."""
+        return [self.pattern[level] << time + place for place in self.places[level]]
+
+    def groups(self, child: int, level: int, flag: str = "") -> list[Group]:
+        """Children with equal tiles: as all move in step, they have equal tiles at every step if they do at first.
+
+        Across the loops of a level without `flag` (multicast or reduction) nothing is shared.
+        """
+        key = child, level, flag
+        if key not in self.shared:
+            lone = [at for at in range(child + 1, level + 1) if flag and not getattr(self.case.levels[at], flag)]
+            members = defaultdict(list)
+            for instance, place in enumerate(self.places[child]):
+                branches = tuple([self.above(child, instance, at - 1) % self.fanout[at] for at in lone])
+                members[self.above(child, instance, level), place, branches].append(instance)
+            self.shared[key] = [self.group(child, level, sharing) for sharing in members.values()]
+        return self.shared[key]
+
+    def above(self, child: int, instance: int, level: int) -> int:
+        """The instance of a level that an instance of a child is in."""
+        return instance * len(self.places[level]) // len(self.places[child])
+
+    def group(self, child: int, level: int, members: list[int]) -> Group:
+        reached = {self.above(child, member, level - 1) for member in members}
+        return Group(members, self.above(child, members[0], level), len(reached), self.hops(level, reached))
+
+    def hops(self, level: int, reached: set[int]) -> float:
         """From column 0 of the centre row to the furthest column, and up and down the columns with members."""
-        if len(self.instances[level - 1]) == len(self.instances[level]):
+        if self.fanout[level] == 1:
             return 0.0
-        loops = [loop for loop in self.loops if loop.axis != "t" and loop.level == level]
         below = self.case.levels[level - 1].mesh if level > 0 else self.case.units
         centre = (below[1] // self.case.levels[level].mesh[1] - 1) / 2
         columns: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])  # reach above and below the centre row
-        for member in members:
-            at = {"x": 0, "y": 0}
-            for loop, index in zip(loops, member[len(member) - len(loops) :], strict=True):
-                at[loop.axis] = at[loop.axis] * loop.bound + index
-            reach = columns[at["x"]]
-            reach[:] = max(reach[0], at["y"] - centre), max(reach[1], centre - at["y"])
+        for instance in reached:
+            x, y = position(self.across[level], instance)
+            columns[x] = [max(columns[x][0], y - centre), max(columns[x][1], centre - y)]
         return max(columns) + sum(above + below for above, below in columns.values())
 
-    def cross(self, child: int, parent: int, step: Instance, moved: Moved, upward: bool) -> None:
-        """What children exchange with their parent crosses every network in between, once per group."""
-        for level in range(child + 1, parent + 1):
-            counts = self.counts[level]
-            width = len(self.instances[level - 1][0])
-            for members in self.groups(child, level, step).values():
-                elements = moved[members[0]]
-                branches = {member[:width] for member in members}
-                counts.hops += len(elements) * self.hops(level, branches)
-                if not upward:
-                    counts.down += len(elements)
-                    continue
-                counts.up += len(elements)
-                counts.additions += len(elements) * (len(branches) - 1)
-                counts.final_up += sum(sum(moved[m][e] for m in members) == self.products for e in elements)
-
-    def run(self) -> list[PerInstance]:
-        for at in self.kept:
-            first = self.box(at, next(self.indices("t", at)), self.instances[at][0])
-            self.counts[at].tile = math.prod(len(rank) for rank in first)
-        last = None
-        for step in self.indices("t", MACS):
-            self.move_output(last, step) if self.tensor.is_output else self.move_input(last, step)
-            last = step
+    def run(self) -> list[Counts]:
         if self.tensor.is_output:
-            self.move_output(last, None)
+            self.walk_output()
             self.check_sums()
+        else:
+            for child, parent in self.chain:
+                self.walk_input(child, parent)
         return [self.per_instance(at) for at in range(len(self.counts))]
 
-    def outside(self, level: int, step: Instance) -> Instance:
-        """The part of a step that belongs to the temporal loops outside of a level."""
-        return step[: sum(loop.axis == "t" and loop.level > level for loop in self.loops)]
-
-    def stands(self, level: int, last: Instance | None, step: Instance | None) -> bool:
-        """No loop outside of the level has moved between two steps."""
-        if last is None or step is None or level == MACS:
-            return False
-        return self.outside(level, last) == self.outside(level, step)
-
-    def move_input(self, last: Instance | None, step: Instance) -> None:
+    def walk_input(self, child: int, parent: int) -> None:
         """A buffer takes what its new tile adds to the old one; arithmetic units hold nothing and take all."""
-        for child, parent in self.chain:
-            if self.stands(child, last, step):
-                continue
-            at = self.outside(child, step)
-            new = {}
-            for instance in self.instances[child]:
-                tile = frozenset(itertools.product(*self.box(child, at, instance)))
-                new[instance] = dict.fromkeys(tile - self.resident[child, instance], 0)
-                if child != MACS:
-                    self.resident[child, instance] = tile
-                    self.counts[child].fills += len(new[instance])
-                    self.counts[child].held |= {(instance, element) for element in tile}
-            for members in self.groups(child, parent, at).values():
-                self.counts[parent].reads += len(new[members[0]])
-            self.cross(child, parent, at, new, upward=False)
-        if self.kept and not self.stands(self.kept[-1], last, step):
-            self.remember_outermost(step)
+        arrays: dict[int, list[int]] = {}  # by level: what the children below each instance hold together
+        for time in self.times[child]:
+            tiles = self.tiles(child, time)
+            new = [tile & ~old for tile, old in zip(tiles, self.resident[child], strict=True)]
+            if child != MACS:
+                self.resident[child] = tiles
+                self.counts[child].fills += sum(map(int.bit_count, new))
+            if self.case.levels[parent].forwarding:
+                self.pass_on(child, parent, tiles, new, arrays)
+            else:
+                self.hand_down(child, parent, new, "multicast")
 
-    def remember_outermost(self, step: Instance) -> None:
-        top = self.kept[-1]
-        for instance in self.instances[top]:
-            box = self.box(top, self.outside(top, step), instance)
-            self.counts[top].held |= {(instance, element) for element in itertools.product(*box)}
-
-    def move_output(self, last: Instance | None, step: Instance | None) -> None:
-        """Drain what leaves, inner levels first; refill what comes back, outer levels first; then compute."""
-        if last is not None:
-            for child, parent in self.chain[1:]:
-                if not self.stands(child, last, step):
-                    self.drain(child, parent, last, step)
-        if step is None:
+    def hand_down(self, child: int, parent: int, new: list[int], flag: str) -> None:
+        """Elements for the children cross every network in between, and are read, once per group."""
+        sizes = [elements.bit_count() for elements in new]
+        if not any(sizes):
             return
-        for child, parent in reversed(self.chain[1:]):
-            if not self.stands(child, last, step):
-                self.refill(child, parent, step)
-        if self.kept:
-            self.compute(step)
+        for level in range(child + 1, parent + 1):
+            counts = self.counts[level]
+            for group in self.groups(child, level, flag):
+                size = sizes[group.members[0]]
+                counts.down += size
+                counts.reads += size if level == parent else 0
 
-    def drain(self, child: int, parent: int, last: Instance, step: Instance | None) -> None:
-        """Sums of elements that leave go to the parent, added up over the group on the way."""
-        leaving: Moved = {}
-        for instance in self.instances[child]:
-            box = () if step is None else self.box(child, self.outside(child, step), instance)
-            stays = set(itertools.product(*box)) if box else set()
-            values = self.contains[child, instance]
-            leaving[instance] = {e: values.pop(e) for e in self.resident[child, instance] - stays}
-            self.resident[child, instance] &= frozenset(stays)
-        self.arrive(child, parent, self.outside(child, last), leaving)
+    def pass_on(self, child: int, parent: int, tiles: list[int], new: list[int], arrays: dict[int, list[int]]) -> None:
+        """What some child below the same instance of a level held is passed on there; the rest enters it once."""
+        for level in range(child + 1, parent + 1):
+            together = [0] * len(self.places[level])
+            for instance, tile in enumerate(tiles):
+                together[self.above(child, instance, level)] |= tile
+            before = arrays.get(level, [0] * len(together))
+            fresh = sum([(now & ~old).bit_count() for now, old in zip(together, before, strict=True)])
+            self.counts[level].down += fresh
+            if child != MACS:
+                arrays[level] = together
+        self.counts[parent].reads += fresh
+        self.counts[parent].links -= fresh
+        for group in self.groups(child, parent, "multicast"):
+            self.counts[parent].links += new[group.members[0]].bit_count()
 
-    def arrive(self, child: int, parent: int, at: Instance, sums: Moved) -> None:
-        """An update; it is final if the parent's value then contains every product of the element."""
-        counts = self.counts[parent]
-        for (instance, _), members in self.groups(child, parent, at).items():
-            values = self.contains[parent, instance]
-            for element in sums[members[0]]:
-                values[element] += sum(sums[member][element] for member in members)
-                counts.updates += 1
-                counts.final_updates += values[element] == self.products
-        self.cross(child, parent, at, sums, upward=True)
+    def walk_output(self) -> None:
+        """At every step: drain what leaves, inner levels first; refill what comes back, outer levels first; compute."""
+        for step, time in enumerate(self.times[MACS]):
+            moving = []
+            for child, parent in self.chain[1:]:
+                pace = len(self.times[MACS]) // len(self.times[child])
+                if step % pace == 0:
+                    moving.append((child, parent, self.tiles(child, self.times[child][step // pace])))
+            for child, parent, tiles in moving:
+                self.drain(child, parent, tiles)
+            for child, parent, tiles in reversed(moving):
+                self.refill(child, parent, tiles)
+            if self.kept:
+                ones = self.tiles(MACS, time)
+                self.hand_up(MACS, self.kept[0], ones, ones)  # a product of every unit
+        for child, parent in self.chain[1:]:
+            self.drain(child, parent, [0] * len(self.places[child]))
 
-    def refill(self, child: int, parent: int, step: Instance) -> None:
+    def drain(self, child: int, parent: int, tiles: list[int]) -> None:
+        """Sums of elements that are not in the new tile go to the parent."""
+        leaving, sums = [], []
+        for at, tile in enumerate(tiles):
+            leaving.append(self.resident[child][at] & ~tile)
+            sums.append(self.contains[child][at] & self.fields(leaving[at]))
+            self.contains[child][at] -= sums[at]
+            self.begun[child][at] &= tile
+            self.resident[child][at] &= tile
+        if any(leaving):
+            self.hand_up(child, parent, leaving, sums)
+
+    def hand_up(self, child: int, parent: int, elements: list[int], sums: list[int]) -> None:
+        """The sums of a group are added up on the way, where the networks can, and update the parent once."""
+        for level in range(child + 1, parent + 1):
+            counts = self.counts[level]
+            for group in self.groups(child, level, "reduction"):
+                moved = elements[group.members[0]]
+                total = sum([sums[member] for member in group.members])
+                size = moved.bit_count()
+                counts.up += size
+                counts.final_up += self.complete(moved, total)
+                counts.additions += size * (group.branches - 1)
+                if level == parent:
+                    self.update(parent, group.above, moved, total)
+
+    def update(self, level: int, instance: int, elements: int, sums: int) -> None:
+        """Where a sum has begun it is read first. The update is final if the sum then contains every product."""
+        counts = self.counts[level]
+        counts.reads += (elements & self.begun[level][instance]).bit_count()
+        counts.updates += elements.bit_count()
+        self.begun[level][instance] |= elements
+        self.contains[level][instance] += sums
+        counts.final_updates += self.complete(elements, self.contains[level][instance])
+
+    def refill(self, child: int, parent: int, tiles: list[int]) -> None:
         """A sum that was here before comes back: one member of the group gets it, the others start from zero."""
-        at = self.outside(child, step)
-        back: Moved = {}
-        for (above, box), members in self.groups(child, parent, at).items():
-            tile = frozenset(itertools.product(*box))
-            for member in members:
-                arriving = tile - self.resident[child, member]
-                known = {e for e in arriving if (member, e) in self.counts[child].held}
-                back[member] = {e: self.contains[parent, above].pop(e) if member == members[0] else 0 for e in known}
-                self.contains[child, member] |= dict.fromkeys(arriving, 0) | back[member]
-                self.counts[child].fills += len(known)
-                self.counts[child].held |= {(member, e) for e in arriving}
-                self.resident[child, member] = tile
-            self.counts[parent].reads += len(back[members[0]])
-        self.cross(child, parent, at, back, upward=False)
+        back = [0] * len(tiles)
+        for group in self.groups(child, parent):
+            for member in group.members:
+                arriving = tiles[member] & ~self.resident[child][member]
+                back[member] = arriving & self.seen[child][member]
+                self.begun[child][member] |= back[member]
+                self.counts[child].fills += back[member].bit_count()
+                self.seen[child][member] |= arriving
+                self.resident[child][member] = tiles[member]
+            taken = back[group.members[0]]
+            sums = self.contains[parent][group.above] & self.fields(taken)
+            self.contains[child][group.members[0]] += sums
+            self.contains[parent][group.above] -= sums
+            self.begun[parent][group.above] &= ~taken
+        self.hand_down(child, parent, back, "")
 
-    def compute(self, step: Instance) -> None:
-        """Every unit adds one product; units with the same output add up before the buffer does."""
-        level = self.kept[0]
-        ones = {unit: {tuple(r[0] for r in self.box(MACS, step, unit)): 1} for unit in self.instances[MACS]}
-        for (instance, box), _ in self.groups(MACS, level, step).items():
-            place = instance, tuple(rank[0] for rank in box)
-            self.counts[level].reads += place in self.touched  # the first product of an element needs no read
-            self.touched.add(place)
-        self.arrive(MACS, level, step, ones)
-        self.remember_outermost(step)
+    def fields(self, elements: int) -> int:
+        """All bits of these elements."""
+        return elements * ((1 << self.field) - 1)
 
-    def per_instance(self, at: int) -> PerInstance:
+    def complete(self, elements: int, sums: int) -> int:
+        """How many of these elements contain every product: only then their field reaches its highest bit here."""
+        highest = 1 << self.field - 1
+        raised = (sums & self.fields(elements)) + elements * (highest - self.products)
+        return (raised & elements * highest).bit_count()
+
+    def per_instance(self, level: int) -> Counts:
         """Every instance does the same, so the sums divide evenly."""
-        counts, instances = self.counts[at], len(self.instances[at])
+        counts, instances = self.counts[level], len(self.places[level])
+        passed = [0] * instances
+        for time in self.times[level] if level in self.kept else []:
+            passed = [before | tile for before, tile in zip(passed, self.tiles(level, time), strict=True)]
+        counts.tile = self.pattern[level].bit_count() * instances
+        counts.distinct = sum(map(int.bit_count, passed))
+        assert not any(total % instances for total in vars(counts).values())
+        shares = Counts(**{name: total // instances for name, total in vars(counts).items()})
+        for child in (child for child, parent in self.chain if child < level <= parent):
+            down, up = ("", "reduction") if self.tensor.is_output else ("multicast", "")
+            shares.down_hops = self.mean_hops(child, level, down)
+            shares.up_hops = self.mean_hops(child, level, up)
+        return shares
 
-        def share(total: int) -> int:
-            assert total % instances == 0
-            return total // instances
-
-        crossing = counts.down + counts.up
-        return PerInstance(
-            tile=counts.tile,
-            reads=share(counts.reads),
-            fills=share(counts.fills),
-            updates=share(counts.updates),
-            final_updates=share(counts.final_updates),
-            distinct=share(len(counts.held)),
-            down=share(counts.down),
-            up=share(counts.up),
-            final_up=share(counts.final_up),
-            additions=share(counts.additions),
-            hops=counts.hops / crossing if crossing else 0.0,
-        )
+    def mean_hops(self, child: int, level: int, flag: str) -> float:
+        """All groups move equally many elements."""
+        groups = self.groups(child, level, flag)
+        return sum([group.hops for group in groups]) / len(groups)
 
     def check_sums(self) -> None:
         """No product is lost or counted twice."""
-        if not self.kept:
-            return
-        total: dict[Element, int] = defaultdict(int)
-        for instance in self.instances[self.kept[-1]]:
-            for element, products in self.contains[self.kept[-1], instance].items():
-                total[element] += products
-        assert sum(total.values()) == math.prod(self.case.dims.values())
-        assert set(total.values()) == {self.products}
+        if self.kept:
+            assert sum(self.contains[self.kept[-1]]) == self.first_tile(len(self.case.levels)) * self.products
+
+
+def position(loops: list[Loop], instance: int) -> tuple[int, int]:
+    """Column and row of an instance among those that the spatial loops of a level make."""
+    at = {"x": 0, "y": 0}
+    inside = math.prod(loop.bound for loop in loops)
+    for loop in loops:
+        inside //= loop.bound
+        at[loop.axis] = at[loop.axis] * loop.bound + instance // inside % loop.bound
+    return at["x"], at["y"]

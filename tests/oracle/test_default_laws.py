@@ -5,9 +5,11 @@ docs/model.md, section 12, says where the two models agree; the first test here 
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,8 @@ EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=UNHURR
 CASES = st.randoms(use_true_random=False).map(random_case)
 COUNTS = ("kept", "tile_elements", "utilized_words", "reads", "fills", "updates", "energy_pj", "address_energy_pj")
 PACKINGS = ("dense", "word", "none")
+COUNTED = ("reads", "fills", "updates", "read_elements", "fill_elements", "update_elements", "utilized_words")
+CROSSED = ("ingresses", "spatial_reductions", "link_transfers")
 
 
 def evaluate(case: Case, model: str = "default", packing: str = "word", psum_bits: int = 0) -> _core.Cost:
@@ -41,9 +45,41 @@ def slides(case: Case) -> bool:
     return any(sum(case.dims[dim] > 1 for dim, _ in rank) > 1 for tensor in case.tensors for rank in tensor.ranks)
 
 
-def without_network_energy(case: Case) -> Case:
-    levels = tuple(replace(level, pj=level.pj | {"hop": 0.0, "router": 0.0}) for level in case.levels)
-    return replace(case, levels=levels)
+def tied_tensors(case: Case) -> set[str]:
+    """Tensors with a dim in two ranks: not all of their box passes."""
+    dims = {tensor.name: [dim for rank in tensor.ranks for dim, _ in rank] for tensor in case.tensors}
+    return {name for name, used in dims.items() if len(set(used)) < len(used)}
+
+
+def with_levels(case: Case, **changes: Any) -> Case:
+    return replace(case, levels=tuple(replace(level, **changes) for level in case.levels))
+
+
+def with_pj(case: Case, **pj: float) -> Case:
+    return replace(case, levels=tuple(replace(level, pj=level.pj | pj) for level in case.levels))
+
+
+def as_compat_knows_it(case: Case) -> Case:
+    """Without what only the default model has, and without energy of networks."""
+    case = with_pj(case, hop=0.0, router=0.0, adder=0.0, idle=0.0)
+    case = with_levels(case, bandwidth_in_bits=False, packing=None, multicast=True, reduction=True, forwarding=False)
+    return replace(case, mac_table=None, arch_psum_bits=None, unit_leak_pj=0.0, unit_idle_pj=0.0)
+
+
+def numbers(cost: _core.Cost) -> list[float]:
+    """Everything that a level counts or prices, and the totals."""
+    found = [cost.energy_pj, cost.cycles, cost.compute_cycles]
+    for level in cost.levels.values():
+        found += [level.cycles, level.energy_pj, level.network_energy_pj]
+    return found + counts(cost)
+
+
+def counts(cost: _core.Cost) -> list[float]:
+    stored = [part for level in cost.levels.values() for part in level.tensors.values()]
+    wires = [part for level in cost.levels.values() for part in level.network.values()]
+    return [getattr(part, field) for part in stored for field in COUNTED] + [
+        getattr(part, field) for part in wires for field in CROSSED
+    ]
 
 
 @EXAMPLES
@@ -51,7 +87,7 @@ def without_network_energy(case: Case) -> Case:
 def test_default_equals_compat_where_nothing_slides_and_no_neighbour_forwards(case: Case) -> None:
     """Same words, tiles and energies; cycles to one, because compat divides in doubles where the default is exact."""
     assume(not slides(case))
-    case = without_network_energy(replace(case, bits=case.bits | {output_of(case).name: 8}))
+    case = as_compat_knows_it(replace(case, bits=case.bits | {output_of(case).name: 8}))
     ours, theirs = evaluate(case, psum_bits=8), evaluate(case, "compat")
     assume(not any(network.link_transfers for level in theirs.levels.values() for network in level.network.values()))
     for name, level in ours.levels.items():
@@ -67,12 +103,12 @@ def test_default_equals_compat_where_nothing_slides_and_no_neighbour_forwards(ca
 @EXAMPLES
 @given(CASES)
 def test_every_kept_level_moves_at_least_what_passes_through_it(case: Case) -> None:
-    """Compulsory traffic: whatever is used must be filled once, and read at least once for each group below."""
+    """Compulsory traffic: whatever is held must be filled once, and read once for it by the level outside."""
     cost = evaluate_default(case)
-    tied = {t.name for t in case.tensors if len({d for r in t.ranks for d, _ in r}) < sum(len(r) for r in t.ranks)}
+    tied = tied_tensors(case)
     for tensor in case.tensors:
         kept = [level.name for level in case.levels if tensor.name in level.keep]
-        for name in kept:
+        for at, name in enumerate(kept):
             stored = cost.levels[name].tensors[tensor.name]
             assert stored.tile_elements <= stored.partition_elements or tensor.name in tied
             if tensor.is_output:
@@ -81,6 +117,24 @@ def test_every_kept_level_moves_at_least_what_passes_through_it(case: Case) -> N
                 assert stored.final_update_elements in (0, stored.partition_elements)
             elif name != kept[-1] and tensor.name not in tied:
                 assert stored.fill_elements >= stored.partition_elements
+                assert cost.levels[kept[at + 1]].tensors[tensor.name].read_elements >= stored.partition_elements
+
+
+@EXAMPLES
+@given(CASES)
+def test_the_outermost_level_moves_every_element_at_least_once(case: Case) -> None:
+    cost = evaluate_default(case)
+    points = [dict(zip(case.dims, at, strict=True)) for at in itertools.product(*map(range, case.dims.values()))]
+    for tensor in case.tensors:
+        kept = [at for at, level in enumerate(case.levels) if tensor.name in level.keep]
+        if not kept:
+            continue
+        used = {tuple(sum(point[dim] * factor for dim, factor in rank) for rank in tensor.ranks) for point in points}
+        outer = [level for level in case.levels[kept[-1] + 1 :]]
+        instances = math.prod(bound for level in outer for _, bound in (*level.spatial_x, *level.spatial_y))
+        stored = cost.levels[case.levels[kept[-1]].name].tensors[tensor.name]
+        moved = stored.update_elements if tensor.is_output else stored.read_elements
+        assert moved * instances >= len(used)
 
 
 @EXAMPLES
@@ -93,7 +147,8 @@ def test_parts_sum_up_to_totals(case: Case) -> None:
         wires = sum(part.energy_pj for part in level.network.values())
         assert math.isclose(level.network_energy_pj, wires, rel_tol=1e-12, abs_tol=1e-9)
     levels = sum(level.energy_pj + level.network_energy_pj for level in cost.levels.values())
-    assert math.isclose(cost.energy_pj, levels + cost.arithmetic_energy_pj, rel_tol=1e-12)
+    units = cost.arithmetic_energy_pj + cost.arithmetic_leak_energy_pj
+    assert math.isclose(cost.energy_pj, levels + units, rel_tol=1e-12)
     assert cost.cycles == max(cost.compute_cycles, *(level.cycles for level in cost.levels.values()))
     assert cost.edp == cost.energy_pj * cost.cycles
 
@@ -136,6 +191,89 @@ def test_loops_of_bound_one_change_nothing(case: Case, seed: int) -> None:
             mixed.insert(rng.randint(0, len(mixed)), one)
         return tuple(mixed)
 
-    levels = [replace(at, temporal=padded(at.temporal), spatial_x=padded(at.spatial_x)) for at in case.levels]
+    levels = [
+        replace(
+            level,
+            temporal=padded(level.temporal),
+            spatial_x=padded(level.spatial_x),
+            spatial_y=padded(level.spatial_y),
+        )
+        for level in case.levels
+    ]
     ours, theirs = evaluate_default(case), evaluate_default(replace(case, levels=tuple(levels)))
-    assert (ours.energy_pj, ours.cycles) == (theirs.energy_pj, theirs.cycles)
+    assert numbers(ours) == numbers(theirs)
+
+
+@EXAMPLES
+@given(CASES, st.sampled_from((0.0, 0.5, 2.0, 3.0)))
+def test_energy_is_linear_in_the_table(case: Case, factor: float) -> None:
+    table = case.mac_table
+    dearer = replace(
+        case,
+        levels=tuple(replace(level, pj={kind: pj * factor for kind, pj in level.pj.items()}) for level in case.levels),
+        mac_pj=case.mac_pj * factor,
+        mac_table=table
+        and replace(table, energy_pj=tuple(tuple(pj * factor for pj in row) for row in table.energy_pj)),
+        unit_leak_pj=case.unit_leak_pj * factor,
+        unit_idle_pj=case.unit_idle_pj * factor,
+    )
+    one, other = evaluate_default(case), evaluate_default(dearer)
+    assert math.isclose(other.energy_pj, factor * one.energy_pj, rel_tol=1e-12)
+    assert other.cycles == one.cycles
+    assert counts(other) == counts(one)
+
+
+@EXAMPLES
+@given(CASES)
+def test_twice_the_capacity_holds_whatever_fits_and_costs_the_same(case: Case) -> None:
+    free = evaluate_default(case)
+    needed = [sum(part.utilized_words for part in free.levels[level.name].tensors.values()) for level in case.levels]
+    capacities = {at: int(words) for at, words in enumerate(needed) if words > 0}
+    for room in (capacities, {at: 2 * words for at, words in capacities.items()}):
+        cost = _core.evaluate(
+            core_arch(case, room),
+            core_workload(case),
+            core_mapping(case),
+            bits=case.bits,
+            packing=case.packing,
+            psum_bits=case.psum_bits or 0,
+        )
+        assert numbers(cost) == numbers(free)
+
+
+def stored_inputs(case: Case, cost: _core.Cost) -> list[tuple[float, float]]:
+    """Reads of every input at every level: elements, words."""
+    inputs = [tensor.name for tensor in case.tensors if not tensor.is_output]
+    parts = [level.tensors[name] for level in cost.levels.values() for name in inputs]
+    return [(part.read_elements, part.reads) for part in parts]
+
+
+@EXAMPLES
+@given(CASES)
+def test_forwarding_never_reads_more(case: Case) -> None:
+    assume(not tied_tensors(case))
+    apart, passing = (evaluate_default(with_levels(case, forwarding=forwarding)) for forwarding in (False, True))
+    for less, more in zip(stored_inputs(case, passing), stored_inputs(case, apart), strict=True):
+        assert less <= more
+    assert passing.cycles <= apart.cycles
+
+
+@EXAMPLES
+@given(CASES, st.data())
+def test_networks_that_cannot_share_never_move_less(case: Case, data: st.DataObject) -> None:
+    """Without multicast inputs are read as often or more, without reduction outputs are updated as often or more."""
+    case = with_levels(case, forwarding=False, multicast=True, reduction=True)
+    at = data.draw(st.integers(0, len(case.levels) - 1))
+    flag = data.draw(st.sampled_from(("multicast", "reduction")))
+    level = case.levels[at]
+    alone = replace(level, multicast=False) if flag == "multicast" else replace(level, reduction=False)
+    lone = (*case.levels[:at], alone, *case.levels[at + 1 :])
+    shared, single = evaluate_default(case), evaluate_default(replace(case, levels=lone))
+    for less, more in zip(stored_inputs(case, shared), stored_inputs(case, single), strict=True):
+        assert less <= more
+    output = output_of(case).name
+    for name in shared.levels:
+        sums, parts = (cost.levels[name].tensors[output] for cost in (shared, single))
+        assert sums.update_elements <= parts.update_elements
+        assert sums.fill_elements == parts.fill_elements
+    assert shared.cycles <= single.cycles

@@ -13,31 +13,54 @@ import pytest
 SEARCH = """
 import sys
 import quantloom as ql
+from quantloom import _core
 from quantloom.workload.layer import conv_workload
 
 arch = ql.load_arch(sys.argv[1])
 layer = conv_workload("layer", inputs=256, outputs=256, output_size=(28, 28), kernel=(3, 3))
 print("ready", flush=True)
-ql.optimize(arch, layer, bits=8, model=sys.argv[2], selection=sys.argv[3], objective=sys.argv[4])
+bits = {"Weights": 8, "Inputs": 8, "Outputs": 8}
+_core.optimize(arch, layer, [bits], model=sys.argv[2], selection=sys.argv[3], objective=sys.argv[4], method=sys.argv[5])
+"""
+BATCH = """
+import quantloom as ql
+from quantloom.mapper import evaluate_batch
+from quantloom._core import Mapspace
+from quantloom.workload.layer import conv_workload
+
+arch = ql.load_arch("simba")
+layer = conv_workload("layer", inputs=64, outputs=64, output_size=(28, 28), kernel=(3, 3))
+batch = Mapspace(arch, layer).sample_batch(1_500_000, seed=2)
+print("ready", flush=True)
+evaluate_batch(arch, layer, batch, model="compat", threads=2)
 """
 CASES = [  # which phase is long: walking outside of the fanout, branch and bound, pricing
-    ("simba", "compat", "free", "edp"),
-    ("simba", "default", "all", "energy"),
-    ("eyeriss", "default", "free", "energy"),
+    ("simba", "compat", "free", "edp", "exhaustive"),
+    ("simba", "default", "all", "energy", "automatic"),
+    ("eyeriss", "default", "free", "energy", "exhaustive"),
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case))
-def test_sigint_ends_the_call(case: tuple[str, ...]) -> None:
+def test_sigint_ends_the_search(case: tuple[str, ...]) -> None:
+    interrupt(SEARCH, *case, after_s=1.0)
+
+
+def test_sigint_ends_a_batch() -> None:
+    interrupt(BATCH, after_s=0.3)
+
+
+def interrupt(script: str, *arguments: str, after_s: float) -> None:
+    """Run a script, interrupt it some time after it says that it is ready, and see it end at once."""
     with subprocess.Popen(
-        [sys.executable, "-c", SEARCH, *case],
+        [sys.executable, "-c", script, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        time.sleep(1.0)
+        time.sleep(after_s)
         if process.poll() is not None:
             assert process.returncode == 0  # a machine fast enough to finish has nothing to interrupt
             return

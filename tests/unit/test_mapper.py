@@ -11,9 +11,31 @@ import pytest
 import quantloom as ql
 from quantloom import _core
 from quantloom.errors import InfeasibleError, MappingError, SpecError
+from quantloom.mapper import packing_class_bits
 from quantloom.workload.layer import conv_workload, linear_workload
 
 PE_WORDS = 8
+
+
+def test_packing_classes_are_represented_by_their_largest_bits() -> None:
+    def bits(*words: int, table: _core.MacTable | None = None, packing: str | None = None) -> tuple[int, ...]:
+        energy = _core.AccessEnergy(read_pj=1.0, fill_pj=1.0, update_pj=1.0)
+        units = _core.Arithmetic(
+            name="mac", instances=1, mesh_x=1, mesh_y=1, word_bits=16, energy_pj=1.0, mac_table=table
+        )
+        levels = [_core.Level(name=f"L{w}", word_bits=w, energy=energy, packing=packing) for w in words]
+        return packing_class_bits(_core.Arch(name="words", levels=levels, arithmetic=units))
+
+    assert bits(16) == (2, 3, 4, 5, 8)
+    assert bits(8) == (2, 4, 8)
+    assert bits(32) == (2, 3, 4, 5, 6, 8)
+    assert bits(16, 64) == (2, 3, 4, 5, 6, 7, 8)
+    assert bits(16, packing="none") == (8,)
+    assert bits(16, packing="dense") == (2, 3, 4, 5, 6, 7, 8)
+    bricks = _core.MacTable.bit_scalable(word_bits=8, brick_bits=2, energy_pj=1.0)
+    assert bits(16, packing="none", table=bricks) == (2, 4, 8)
+    serial = _core.MacTable.bit_serial(word_bits=8, energy_pj=1.0)
+    assert bits(16, packing="none", table=serial) == (2, 3, 4, 5, 6, 7, 8)
 
 
 def small_arch(*, buffer_words: int = 64, constraints: list[_core.Constraint] | None = None) -> _core.Arch:
@@ -44,6 +66,22 @@ KEEP_ALL = [
     _core.Constraint(origin="architecture", level=level, target="keep", keep=["Weights", "Inputs", "Outputs"])
     for level in ("pe", "buffer", "dram")
 ]
+
+
+def fixed_orders(workload: _core.Workload) -> list[_core.Constraint]:
+    """The dims in the workload's order at every level: spaces small enough to evaluate point by point."""
+    return [
+        _core.Constraint(
+            origin="mapspace",
+            level=level,
+            target="temporal",
+            permutation_inner=list(workload.dims),
+            has_permutation=True,
+        )
+        for level in ("pe", "buffer", "dram")
+    ]
+
+
 WORKLOADS = {
     "matrix": linear_workload("matrix", inputs=4, outputs=6),
     "window": conv_workload("window", inputs=1, outputs=2, output_size=(1, 4), kernel=(1, 3)),
@@ -54,17 +92,7 @@ WORKLOADS = {
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS.keys())
 @pytest.mark.parametrize("objective", ["energy", "cycles", "edp", "ed2p"])
 def test_optimum_is_the_least_of_all_points_of_the_mapspace(workload: _core.Workload, objective: str) -> None:
-    orders = [
-        _core.Constraint(
-            origin="mapspace",
-            level=level,
-            target="temporal",
-            permutation_inner=list(workload.dims),
-            has_permutation=True,
-        )
-        for level in ("pe", "buffer", "dram")
-    ]
-    arch = small_arch(constraints=[*KEEP_ALL, *orders])
+    arch = small_arch(constraints=[*KEEP_ALL, *fixed_orders(workload)])
     space = ql.Mapspace(arch, workload)
     bits = {"Weights": 4, "Inputs": 8, "Outputs": 16}
     values = []
@@ -171,3 +199,30 @@ def test_a_table_knows_equal_layers_once() -> None:
     mapping = table.mapping(network.layers[0].name, ql.BitWidths.uniform(8))
     cost = ql.evaluate(ql.load_arch("eyeriss"), network.layers[0].workload, mapping, bits=8, model=table.model)
     assert math.isclose(cost.energy_pj, table.energy_pj[0, 0, 0, 0], rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS.keys())
+@pytest.mark.parametrize("model", _core.COST_MODELS)
+def test_the_front_is_that_of_all_mappings(workload: _core.Workload, model: str) -> None:
+    arch = small_arch(constraints=[*KEEP_ALL, *fixed_orders(workload)])
+    space = _core.Mapspace(arch, workload)
+    least: dict[float, float] = {}  # energy by cycles
+    for i in range(space.size()):
+        mapping = space.at(i)
+        if _core.check_fit(arch, workload, mapping, model=model):
+            cost = ql.evaluate(arch, workload, mapping, model=model)
+            least[cost.cycles] = min(cost.energy_pj, least.get(cost.cycles, math.inf))
+    expected: list[tuple[float, float]] = []
+    for cycles, energy in sorted(least.items()):
+        if not expected or energy < expected[-1][1] * (1 - 1e-12):
+            expected.append((cycles, energy))
+    found = ql.optimize(arch, workload, model=model, objective="pareto")
+    assert [point.cycles for point in found.front] == [cycles for cycles, _ in expected]
+    assert [point.energy_pj for point in found.front] == pytest.approx([energy for _, energy in expected])
+    assert found.cost.edp == pytest.approx(min(cycles * energy for cycles, energy in expected))
+
+
+def test_a_space_that_no_search_can_finish_is_refused() -> None:
+    layer = conv_workload("layer", inputs=256, outputs=256, output_size=(28, 28), kernel=(3, 3))
+    with pytest.raises(MappingError, match="too large to prove an optimum"):
+        ql.optimize(ql.load_arch("eyeriss"), layer, bits=8, selection="free")

@@ -9,9 +9,9 @@ import pytest
 
 from quantloom.errors import InfeasibleError, SearchError, SpecError
 from quantloom.search.config import SearchConfig
-from quantloom.search.problem import Gene, SearchProblem, packing_class_bits, problem_from_config
+from quantloom.search.problem import Gene, SearchProblem, problem_from_config
 from quantloom.spec.search_config import parse_search_config
-from quantloom.testing.toy_search import TOY_BITS, ToyCosts, toy_network
+from quantloom.testing.toy_search import ToyCosts, toy_network
 from quantloom.workload.network import BitAssignment
 
 CONFIG = SearchConfig(model="toy", arch="toy")
@@ -25,14 +25,6 @@ def network():
 @pytest.fixture
 def problem(network):
     return problem_from_config(network, ToyCosts(network), CONFIG)
-
-
-@pytest.mark.parametrize(
-    ("words", "bits"),
-    [([16], (2, 3, 4, 5, 8)), ([8], (2, 4, 8)), ([16, 64], (2, 3, 4, 5, 6, 7, 8)), ([32], (*TOY_BITS, 6))],
-)
-def test_packing_classes_are_represented_by_their_largest_bits(words, bits):
-    assert packing_class_bits(words) == tuple(sorted(bits))
 
 
 def test_input_and_logits_are_fixed_and_every_other_tensor_is_a_gene(problem, network):
