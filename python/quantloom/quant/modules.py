@@ -1,7 +1,8 @@
-"""The modules of a quantized network: they hold scales for every bit-width and use those of the width in force."""
+"""The modules of a quantized network: they hold scales for every width, and use and learn those of the one in force."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -11,7 +12,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quantloom.errors import InternalError, QuantError
-from quantloom.quant.functional import activation_grid, fake_quantize, observe, weight_scales
+from quantloom.quant.functional import activation_grid, fake_quantize, learned_quantize, observe, weight_scales
 from quantloom.quant.scheme import Grid
 
 __all__ = ["ActivationQuantizer", "QuantizedLayer", "Quantizer", "WeightQuantizer"]
@@ -22,75 +23,155 @@ _CACHED_ELEMENTS = 1 << 17  # elements that several passes go over before the ne
 class Quantizer(nn.Module):
     """Fake-quantizes one tensor; float (the identity) until a width is selected.
 
-    scales: buffer (widths, ...), grids: one for each width; both are set by calibrate().
+    For each width it holds a parameter `scale_<bits>` (of scale_shape) and `zero_point_<bits>` (0-dim, rounded in use:
+    minus the grid's lowest integer), chosen by calibrate() and, while learns() was asked for, learned.
     """
 
-    scales: Tensor
-
-    def __init__(self, name: str, bits: Sequence[int]) -> None:
+    def __init__(self, name: str, bits: Sequence[int], scale_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.name = name
         self.bits = tuple(bits)
-        self.register_buffer("scales", torch.empty(0), persistent=False)
-        self.grids: tuple[Grid, ...] = ()
-        self._index: int | None = None
+        self.is_calibrated = False
+        self._selected: int | None = None
+        self._is_learning = False
+        self._grids: dict[int, tuple[int, Grid]] = {}  # by width: version of the zero point, and the grid it gives
+        for width in self.bits:
+            self.register_parameter(f"scale_{width}", nn.Parameter(torch.ones(scale_shape), requires_grad=False))
+            self.register_parameter(f"zero_point_{width}", nn.Parameter(torch.zeros(()), requires_grad=False))
 
     @property
     def selected_bits(self) -> int | None:
         """The width in force; None is float."""
-        return None if self._index is None else self.bits[self._index]
+        return self._selected
 
     @property
     def selected(self) -> tuple[Tensor, Grid]:
         """Scale and grid of the width in force. Raises InternalError in float."""
-        if self._index is None:
+        if self._selected is None:
             message = f"{self.name} has no width selected"
             raise InternalError(message)
-        return self.scales[self._index], self.grids[self._index]
+        return self.scale(self._selected), self.grid(self._selected)
+
+    def scale(self, bits: int) -> Tensor:
+        """The scale of a width, > 0."""
+        return cast("Tensor", self._parameters[f"scale_{bits}"])
+
+    def grid(self, bits: int) -> Grid:
+        """The grid of a width."""
+        zero_point = self._zero_point(bits)
+        version, grid = self._grids.get(bits, (-1, None))
+        if grid is None or version != zero_point._version:
+            grid = Grid.affine(bits, min(max(round(float(zero_point.detach())), 0), (1 << bits) - 1))
+            self._grids[bits] = zero_point._version, grid
+        return grid
 
     def select(self, bits: int | None) -> None:
         """Put a width in force, None for float. Raises QuantError if it has no scales."""
-        if bits is None:
-            self._index = None
-        elif bits not in self.bits:
+        if bits is not None and bits not in self.bits:
             message = f"{self.name}: cannot quantize to {bits!r} bits"
             raise QuantError(message, hint=f"scales exist for {', '.join(map(str, self.bits))} bits")
-        elif not self.grids:
+        if bits is not None and not self.is_calibrated:
             message = f"{self.name} has no scales yet"
             raise QuantError(message, hint="calibrate the network before setting bits")
-        else:
-            self._index = self.bits.index(bits)
+        object.__setattr__(self, "_selected", bits)  # torch's own way costs half of what changing all bits does
+
+    def learns(self, *, on: bool) -> list[nn.Parameter]:
+        """Learn the scales of all widths, and zero points inside their range, or stop; returns what is learned."""
+        self._is_learning = on
+        learned = []
+        for bits in self.bits:
+            scale, zero_point = self._parameters[f"scale_{bits}"], self._parameters[f"zero_point_{bits}"]
+            grid = self.grid(bits)
+            for parameter, can_learn in (
+                (scale, True),
+                (zero_point, self._moves_zero_point and grid.low < 0 < grid.high),
+            ):
+                parameter = cast("nn.Parameter", parameter)
+                parameter.requires_grad_(on and can_learn)
+                if parameter.requires_grad:
+                    learned.append(parameter)
+        return learned
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: the tensor to quantize; same shape and dtype back."""
-        if self._index is None:
-            return x
-        return fake_quantize(x, *self.selected)
+        """x: the tensor to quantize; same shape back, in float32 if x is of half precision."""
+        return x if self._selected is None else self.at(x, self._selected)
 
     def at(self, x: Tensor, bits: int) -> Tensor:
         """Quantize x to these bits, whatever is in force."""
-        index = self.bits.index(bits)
-        return fake_quantize(x, self.scales[index], self.grids[index])
+        if x.dtype in (torch.bfloat16, torch.float16):
+            x = x.float()  # codes of 8 bits and more need the digits
+        scale, grid = self.scale(bits), self.grid(bits)
+        if not self._is_learning or not torch.is_grad_enabled():
+            return fake_quantize(x, scale, grid)
+        zero_point = self._zero_point(bits)
+        moving = _with_gradient_of_offset(zero_point, scale) if zero_point.requires_grad else None
+        return learned_quantize(x, scale, grid, zero_point=moving, factor=self._factor(x, grid))
+
+    _moves_zero_point = False
+
+    def _factor(self, x: Tensor, grid: Grid) -> float:
+        """What the gradients of scales are multiplied by, so that they move as fast as weights: LSQ, section 2.2."""
+        raise NotImplementedError
+
+    def _zero_point(self, bits: int) -> Tensor:
+        return cast("Tensor", self._parameters[f"zero_point_{bits}"])
+
+    def _set(self, bits: int, scale: Tensor, grid: Grid) -> None:
+        with torch.no_grad():
+            self.scale(bits).copy_(scale)
+            self._zero_point(bits).fill_(-grid.low)
+        self.is_calibrated = True
 
 
 class WeightQuantizer(Quantizer):
     """Weights on a signed grid, with one scale for each output channel or one for all."""
 
-    def calibrate(self, weights: Tensor, *, per_channel: bool) -> None:
+    def __init__(self, name: str, bits: Sequence[int], weights: Tensor, *, per_channel: bool) -> None:
+        shape = (len(weights), *(1,) * (weights.ndim - 1)) if per_channel else (1,) * weights.ndim
+        super().__init__(name, bits, shape)
+
+    def calibrate(self, weights: Tensor) -> None:
         """Choose the scales of every width. weights: (output channels, ...)."""
-        self.scales = torch.stack([weight_scales(weights, bits, per_channel=per_channel) for bits in self.bits])
-        self.grids = tuple(Grid.signed(bits) for bits in self.bits)
+        for bits in self.bits:
+            per_channel = self.scale(bits).numel() > 1
+            self._set(bits, weight_scales(weights, bits, per_channel=per_channel), Grid.signed(bits))
+
+    def _factor(self, x: Tensor, grid: Grid) -> float:
+        return 1 / math.sqrt(x.numel() // self.scale(self.bits[0]).numel() * grid.high)
 
 
 class ActivationQuantizer(Quantizer):
-    """An activation tensor on an affine grid with one scale."""
+    """An activation tensor on a grid with one scale; symmetric: two's complement for values of both signs."""
+
+    def __init__(self, name: str, bits: Sequence[int], *, symmetric: bool = False) -> None:
+        super().__init__(name, bits, ())
+        self._is_symmetric = symmetric
+        self._moves_zero_point = not symmetric
 
     def calibrate(self, values: Tensor) -> None:
         """Choose the scale and the grid of every width. values: what the float network computes, (N, ...)."""
         observation = observe(values)
-        chosen = [activation_grid(observation, bits) for bits in self.bits]
-        self.scales = torch.stack([scale for scale, _ in chosen])
-        self.grids = tuple(grid for _, grid in chosen)
+        for bits in self.bits:
+            self._set(bits, *activation_grid(observation, bits, symmetric=self._is_symmetric))
+
+    def rectified(self, x: Tensor, activation: nn.ReLU | nn.ReLU6) -> Tensor:
+        """Quantize activation(x): in one step while scales are learned on the CPU and the grid ends below 6."""
+        if self._is_learning and self._selected is not None and torch.is_grad_enabled() and x.device.type == "cpu":
+            scale, grid = self.selected
+            is_plain = isinstance(activation, nn.ReLU)
+            if grid.low == 0 and (is_plain or (grid.high + 0.5) * float(scale.detach()) < 6):
+                x = x.float()
+                return learned_quantize(x, scale, grid, factor=self._factor(x, grid), is_rectified=True)
+        return cast("Tensor", self(activation(x)))
+
+    def _factor(self, x: Tensor, grid: Grid) -> float:
+        return 1 / math.sqrt(x.numel() // len(x) * (grid.high - grid.low))
+
+
+def _with_gradient_of_offset(zero_point: Tensor, scale: Tensor) -> Tensor:
+    """The zero point, such that a gradient step moves the offset -zero_point * scale as LSQ+ learns it (eq. 6)."""
+    factor = scale.detach().square().reciprocal()
+    return zero_point * factor + (zero_point - zero_point * factor).detach()
 
 
 class QuantizedLayer(nn.Module):
@@ -191,10 +272,12 @@ class QuantizedLayer(nn.Module):
         if self.activation is not None:
             low = 0
         if isinstance(self.activation, nn.ReLU6):
-            high = min(high, round(6.0 / float(scale)))
+            high = min(high, round(6.0 / float(scale.detach())))
         return scale, low, high
 
     def _store(self, x: Tensor) -> Tensor:
+        if self.activation is not None and self.output is not None:
+            return self.output.rectified(x, self.activation)
         if self.activation is not None:
             x = self.activation(x)
         return x if self.output is None else self.output(x)

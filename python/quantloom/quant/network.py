@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
@@ -12,12 +12,14 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quantloom.errors import QuantError
-from quantloom.quant.modules import ActivationQuantizer, QuantizedLayer, WeightQuantizer
+from quantloom.quant.modules import ActivationQuantizer, QuantizedLayer, Quantizer, WeightQuantizer
 from quantloom.quant.scheme import QuantScheme
 from quantloom.workload.from_torch import TracedModel
 from quantloom.workload.network import BitAssignment
 
 __all__ = ["QuantizedNetwork"]
+
+_LEAST_SCALE = 1e-6
 
 
 class QuantizedNetwork(nn.Module):
@@ -49,7 +51,9 @@ class QuantizedNetwork(nn.Module):
         self._norms = [module for module in self.graph_module.modules() if isinstance(module, _BatchNorm)]
         self._norms = [norm for norm in self._norms if norm.track_running_stats]
         self._float_statistics = self._copy_statistics()
-        self._is_float = True
+        self._quantizers: tuple[Quantizer, ...] = (*self.weight_quantizers, *self.activation_quantizers)
+        self._learned_scales: list[Tensor] = []
+        self._assignment: BitAssignment | None = None
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +64,12 @@ class QuantizedNetwork(nn.Module):
     @property
     def is_calibrated(self) -> bool:
         """Whether every tensor has scales, so that bits can be set."""
-        return all(quantizer.grids for quantizer in (*self.weight_quantizers, *self.activation_quantizers))
+        return all(quantizer.is_calibrated for quantizer in self._quantizers)
+
+    @property
+    def assignment(self) -> BitAssignment | None:
+        """The assignment in force; None in float."""
+        return self._assignment
 
     def calibrate(self, images: Tensor) -> None:
         """Choose all scales from the weights and from what the float network computes; then stay in float.
@@ -70,7 +79,7 @@ class QuantizedNetwork(nn.Module):
         """
         self.set_float()
         for quantizer, weights in zip(self.weight_quantizers, self.weights, strict=True):
-            quantizer.calibrate(weights, per_channel=self.scheme.per_channel)
+            quantizer.calibrate(weights.detach())
 
         def observe(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
             cast("ActivationQuantizer", module).calibrate(output)
@@ -101,14 +110,14 @@ class QuantizedNetwork(nn.Module):
             weight_quantizer.select(bits)
         for quantizer, edge in zip(self.activation_quantizers, self.network.edges, strict=True):
             quantizer.select(assignment.groups[edge.group])
-        self._is_float = False
+        self._assignment = assignment
         self._restore_statistics()
 
     def set_float(self) -> None:
         """Compute in float again, with the float network's statistics."""
-        for quantizer in (*self.weight_quantizers, *self.activation_quantizers):
+        for quantizer in self._quantizers:
             quantizer.select(None)
-        self._is_float = True
+        self._assignment = None
         self._restore_statistics()
 
     def reestimate(self, *batches: Tensor) -> None:
@@ -130,8 +139,46 @@ class QuantizedNetwork(nn.Module):
             finally:
                 for norm, momentum in zip(self._norms, momenta, strict=True):
                     norm.momentum = momentum
-        if self._is_float:
-            self._float_statistics = self._copy_statistics()
+        if self._assignment is None:
+            self.keep_statistics()
+
+    def keep_statistics(self) -> None:
+        """Make the statistics in force those that set_bits() and set_float() start from: after training, say."""
+        self._float_statistics = self._copy_statistics()
+
+    def learn_scales(self, *, on: bool = True) -> list[nn.Parameter]:
+        """Let gradients reach the scales and zero points of all widths, or stop; returns those that are learned.
+
+        Call keep_scales_positive() after each step of an optimizer. Raises QuantError if there are no scales yet.
+        """
+        if not self.is_calibrated:
+            message = "the network has no scales yet"
+            raise QuantError(message, hint="calibrate the network before learning its scales")
+        learned = [parameter for quantizer in self._quantizers for parameter in quantizer.learns(on=on)]
+        scales = [quantizer.scale(bits) for quantizer in self._quantizers for bits in quantizer.bits]
+        self._learned_scales = scales if on else []
+        return learned
+
+    def keep_scales_positive(self) -> None:
+        """Undo what a step of an optimizer may have done to learned scales: they must stay above 0."""
+        with torch.no_grad():
+            for scale in self._learned_scales:
+                if scale.grad is not None:
+                    scale.clamp_(min=_LEAST_SCALE)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All parameters, scales and statistics by name, each once; what load_tensors() takes."""
+        named = [*self.graph_module.named_parameters(), *self.graph_module.named_buffers()]
+        return {name: tensor.detach() for name, tensor in named}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what tensors() of an equal network gave, statistics included; names and shapes must fit."""
+        with torch.no_grad():
+            for name, tensor in self.tensors().items():
+                tensor.copy_(tensors[name])
+        for quantizer in self._quantizers:
+            quantizer.is_calibrated = True
+        self.keep_statistics()
 
     def use_channels_last(self) -> None:
         """Lay out convolution weights as the fast kernels read them; give images in torch.channels_last as well."""
@@ -144,7 +191,8 @@ class QuantizedNetwork(nn.Module):
     def _quantize_edge(self, index: int) -> ActivationQuantizer:
         edge = self.network.edges[index]
         node = self._node(edge.node, f"edge {edge.name}")
-        quantizer = ActivationQuantizer(f"edge {edge.name}", self.scheme.bits)
+        is_symmetric = self.scheme.activations == "symmetric"
+        quantizer = ActivationQuantizer(f"edge {edge.name}", self.scheme.bits, symmetric=is_symmetric)
         path = f"activation_quantizers.{index}"
         self.graph_module.add_submodule(path, quantizer)
         with self.graph_module.graph.inserting_after(node):
@@ -155,9 +203,9 @@ class QuantizedNetwork(nn.Module):
     def _quantize_layer(self, index: int) -> WeightQuantizer:
         layer = self.network.layers[index]
         node = self._node(layer.node, f"layer {layer.name}")
-        quantizer = WeightQuantizer(f"layer {layer.name}", self.scheme.bits)
         if node.op == "call_module":
             module = self.graph_module.get_submodule(str(node.target))
+            quantizer = self._weight_quantizer(layer.name, cast("Tensor", module.weight))
             quantized_layer = QuantizedLayer(
                 module,
                 quantizer,
@@ -171,6 +219,7 @@ class QuantizedNetwork(nn.Module):
             self.weights.append(cast("nn.Parameter", module.weight))
             return quantizer
         source = next(arg for arg in node.all_input_nodes if arg.op == "get_attr" and self._parameter(arg).ndim > 1)
+        quantizer = self._weight_quantizer(layer.name, self._parameter(source))
         path = f"weight_quantizers.{index}"
         self.graph_module.add_submodule(path, quantizer)
         with self.graph_module.graph.inserting_before(node):
@@ -178,6 +227,9 @@ class QuantizedNetwork(nn.Module):
         node.replace_input_with(source, quantized)
         self.weights.append(self._parameter(source))
         return quantizer
+
+    def _weight_quantizer(self, layer: str, weights: Tensor) -> WeightQuantizer:
+        return WeightQuantizer(f"layer {layer}", self.scheme.bits, weights, per_channel=self.scheme.per_channel)
 
     def _absorb(self, node: fx.Node, *kinds: type[nn.Module]) -> nn.Module | None:
         """Take the module that alone reads a node's value out of the graph, to be run by the node itself.
@@ -227,5 +279,6 @@ class QuantizedNetwork(nn.Module):
         return [value.clone() for value in self._statistics()]
 
     def _restore_statistics(self) -> None:
-        for value, saved in zip(self._statistics(), self._float_statistics, strict=True):
-            value.copy_(saved)
+        with torch.no_grad():
+            for value, saved in zip(self._statistics(), self._float_statistics, strict=True):
+                value.copy_(saved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from quantloom.errors import QuantError
 
@@ -51,17 +52,22 @@ class QuantScheme:
     """How a network is quantized; the bits themselves are a BitAssignment.
 
     bits: the widths that scales are prepared for, ascending. per_channel: one scale for each output channel of the
-    weights instead of one for the tensor. Raises QuantError for widths outside QUANT_BITS.
+    weights instead of one for the tensor. activations: "affine" (a zero point of their own) or "symmetric" (two's
+    complement); those of one sign are unsigned in both. Raises QuantError for widths outside QUANT_BITS.
     """
 
     bits: tuple[int, ...] = QUANT_BITS
     per_channel: bool = True
+    activations: Literal["affine", "symmetric"] = "affine"
 
     def __post_init__(self) -> None:
         for bits in self.bits:
             check_quant_bits(bits)
         if not self.bits or tuple(sorted(set(self.bits))) != self.bits:
             message = f"bits {self.bits}: expected at least one width, ascending, each once"
+            raise QuantError(message)
+        if self.activations not in ("affine", "symmetric"):
+            message = f"activations {self.activations!r}: expected affine or symmetric"
             raise QuantError(message)
 
 
