@@ -15,7 +15,7 @@ from quantloom.errors import InternalError, QuantError
 from quantloom.quant.functional import activation_grid, fake_quantize, learned_quantize, observe, weight_scales
 from quantloom.quant.scheme import Grid
 
-__all__ = ["ActivationQuantizer", "QuantizedLayer", "Quantizer", "WeightQuantizer"]
+__all__ = ["ActivationQuantizer", "QuantizedLayer", "Quantizer", "WeightQuantizer", "fold_normalisation"]
 
 _CACHED_ELEMENTS = 1 << 17  # elements that several passes go over before the next ones are fetched (512 kB)
 
@@ -217,21 +217,10 @@ class QuantizedLayer(nn.Module):
             if is_quantized and not torch.is_grad_enabled() and _has_rows(out) and self.norm.momentum is None:
                 return self._take_statistics(out, self.norm)
             return self._store(self.norm(out))
-        factor, bias = self._folded(bias)
+        factor, bias = (None, bias) if self.norm is None else fold_normalisation(self.norm, bias)
         if is_quantized and not torch.is_grad_enabled():
             return self._run_in_codes(x, weights, factor, bias)
         return self._store(self._run(x, weights if factor is None else weights * _by_channel(factor, weights), bias))
-
-    def _folded(self, bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """The normalisation as a factor (output channels,) on the weights, None without one, and the bias after it."""
-        if self.norm is None:
-            return None, bias
-        mean, variance = cast("Tensor", self.norm.running_mean), cast("Tensor", self.norm.running_var)
-        factor = torch.rsqrt(variance + self.norm.eps)
-        if self.norm.affine:
-            factor = factor * self.norm.weight
-        shift = (-mean if bias is None else bias - mean) * factor
-        return factor, shift + self.norm.bias if self.norm.affine else shift
 
     def _run_in_codes(self, x: Tensor, weights: Tensor, factor: Tensor | None, bias: Tensor | None) -> Tensor:
         """The layer computed in units of the output's scale, then rounded and clamped in place."""
@@ -291,6 +280,16 @@ class QuantizedLayer(nn.Module):
         # _conv_forward applies the padding mode; torch's own quantized convolutions call it in the same way.
         out: Tensor = cast("nn.Conv2d", self.layer)._conv_forward(x, weights, bias)
         return out
+
+
+def fold_normalisation(norm: _BatchNorm, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A normalisation behind a layer as a factor (channels,) on its weights and the bias (channels,) after it."""
+    mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+    factor = torch.rsqrt(variance + norm.eps)
+    if norm.affine:
+        factor = factor * norm.weight
+    shift = (-mean if bias is None else bias - mean) * factor
+    return factor, shift + norm.bias if norm.affine else shift
 
 
 def _by_channel(values: Tensor, weights: Tensor) -> Tensor:
