@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from quantloom._core import Arch, Cost, Mapping, Mapspace, Workload, __version__
-from quantloom.mapper import CostTable, Optimum, cost_table, evaluate, optimize
+from quantloom.mapper import CostTable, Optimum, cost_table, evaluate, evaluate_batch, fix_loops, optimize
 from quantloom.spec.arch import arch_names, load_arch
+from quantloom.spec.partial_mapping import PartialMapping, load_partial_mapping
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.load import load_network
 from quantloom.workload.network import BitAssignment, Network
@@ -19,12 +20,16 @@ __all__ = [
     "Mapspace",
     "Network",
     "Optimum",
+    "PartialMapping",
     "Workload",
     "__version__",
     "arch_names",
     "cost_table",
     "evaluate",
+    "evaluate_batch",
+    "fix_loops",
     "load_arch",
     "load_network",
+    "load_partial_mapping",
     "optimize",
 ]

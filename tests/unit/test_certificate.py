@@ -8,7 +8,8 @@ import pytest
 
 import quantloom as ql
 from quantloom import _core
-from quantloom.mapper.certificate import Claim, Verdict, check_claim, claim_of, count_points, find_outside
+from quantloom.mapper.certificate import Claim, Verdict, check_claim, claim_of
+from quantloom.mapper.membership import count_points, find_outside
 from quantloom.workload.layer import conv_workload, linear_workload
 from recorded_searches import SEARCHES, SIZES, name_of, space_of
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from quantloom.cli.parsing import (
 )
 from quantloom.cli.progress import Progress
 from quantloom.cli.units import count_text, edp_text, energy_text, energy_unit, percent, plural
-from quantloom.errors import InternalError
+from quantloom.errors import InternalError, SpecError
 
 if TYPE_CHECKING:
     from quantloom._core import Arch, Certificate, Tradeoff
@@ -72,6 +72,12 @@ def add_parser(commands: Subparsers) -> Parser:
     add_space(parser)
     add_budget(parser)
     parser.add_argument(
+        "--fixed",
+        metavar="M.yaml",
+        help="loops and kept tensors of the mapping that are given, the rest is searched: a mapping file with less in "
+        "it, where `...` stands for what is open; with --layer",
+    )
+    parser.add_argument(
         "--save", metavar="DIR", help="write each layer and its mapping to DIR, as `quantloom evaluate` reads them"
     )
     parser.add_argument(
@@ -88,6 +94,7 @@ def add_parser(commands: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> None:
     """Map and print."""
+    from quantloom._core import Mapspace
     from quantloom.cli.inputs import positions, read_network
     from quantloom.cli.saved import MappingFiles
     from quantloom.spec.arch import load_arch
@@ -97,8 +104,12 @@ def run(args: argparse.Namespace) -> None:
     network = read_network(args.model)
     indices = positions(network, args.layer)
     files = MappingFiles(Path(args.save), len(network.layers), indices) if args.save is not None else None
+    searched, selection = _given(args, arch, network, indices)
     with Progress() as progress:
-        mapped = _map_layers(args, arch, network, bits, indices, progress)
+        mapped = _map_layers(args, searched, selection, network, bits, indices, progress)
+    if args.fixed is not None:
+        plain = Mapspace(arch, mapped[0].layer.workload, selection=SELECTIONS[args.space])
+        mapped = [replace(mapped[0], notes=tuple(plain.notes))]
     if files is not None:
         files.write(arch, [(each.position, each.layer.workload, each.bits, each.best.mapping) for each in mapped])
     if args.json:
@@ -106,19 +117,41 @@ def run(args: argparse.Namespace) -> None:
     else:
         title = f"{network.name} on {arch.name}, least {args.objective}, cost model {args.cost_model}"
         title += "" if args.space == "arch" else ", free mapspace"
+        title += "" if args.fixed is None else f", with what {args.fixed} gives"
         lines = _layer_report(arch, mapped[0]) if args.layer is not None else _network_report(arch, mapped)
         print_lines([bold(title), *lines, *([] if files is None else ["", f"written to {files.directory}"])])
 
 
+def _given(args: argparse.Namespace, arch: Arch, network: Network, indices: list[int]) -> tuple[Arch, str]:
+    """The architecture to search on, with what --fixed gives, and which of its constraints hold."""
+    selection = SELECTIONS[args.space]
+    if args.fixed is None:
+        return arch, selection
+    if args.layer is None:
+        message = "--fixed gives a part of one layer's mapping, but no layer is chosen"
+        raise SpecError(message, hint="choose it with --layer")
+    from quantloom.mapper.given import fix_loops
+    from quantloom.spec.partial_mapping import load_partial_mapping
+
+    workload = network.layers[indices[0]].workload
+    given = load_partial_mapping(args.fixed, arch, workload)
+    return fix_loops(arch, workload, given, selection=selection), "all"
+
+
 def _map_layers(
-    args: argparse.Namespace, arch: Arch, network: Network, bits: BitsSpec, indices: list[int], progress: Progress
+    args: argparse.Namespace,
+    arch: Arch,
+    selection: str,
+    network: Network,
+    bits: BitsSpec,
+    indices: list[int],
+    progress: Progress,
 ) -> list[_MappedLayer]:
     """Solve each layer; equal layers with equal bits once."""
     from quantloom._core import Mapspace
     from quantloom.cli.inputs import naming_layer
     from quantloom.mapper.optimize import optimize
 
-    selection = SELECTIONS[args.space]
     solved: dict[object, _MappedLayer] = {}
     mapped = []
     for done, index in enumerate(indices):
@@ -139,7 +172,7 @@ def _map_layers(
                     progress=progress.part(done, len(indices), f"mapping {layer.name}"),
                 )
             notes = tuple(Mapspace(arch, layer.workload, selection=selection).notes)
-            verdict = _check(args, arch, layer, widths, best) if args.check else None
+            verdict = _check(args, arch, selection, layer, widths, best) if args.check else None
         else:
             best, notes, verdict = twin.best, twin.notes, twin.verdict
         each = _MappedLayer(
@@ -156,7 +189,9 @@ def _map_layers(
     return mapped
 
 
-def _check(args: argparse.Namespace, arch: Arch, layer: Layer, bits: BitWidths, best: Optimum) -> Verdict:
+def _check(
+    args: argparse.Namespace, arch: Arch, selection: str, layer: Layer, bits: BitWidths, best: Optimum
+) -> Verdict:
     """Check a result apart from the search. Raises InternalError if it is wrong."""
     from quantloom.mapper.certificate import check_claim, claim_of
 
@@ -167,7 +202,7 @@ def _check(args: argparse.Namespace, arch: Arch, layer: Layer, bits: BitWidths, 
         bits=bits,
         objective=args.objective,
         **cost_options(args),
-        selection=SELECTIONS[args.space],
+        selection=selection,
         points=args.check,
     )
     if verdict.faults:
@@ -280,6 +315,7 @@ def _json(args: argparse.Namespace, arch: Arch, network: Network, mapped: list[_
         "cost_model": args.cost_model,
         "objective": args.objective,
         "space": args.space,
+        "fixed": args.fixed,
     }
     layers = [_layer_json(arch, each) for each in mapped]
     if args.layer is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantloom.mapper.batch import BatchCosts, BatchStatus, MappingBatch, evaluate_batch
+from quantloom.mapper.given import fix_loops
 from quantloom.mapper.optimize import Optimum, evaluate, optimize
 from quantloom.mapper.table import CostTable, cost_table, packing_class_bits
 
@@ -15,6 +16,7 @@ __all__ = [
     "cost_table",
     "evaluate",
     "evaluate_batch",
+    "fix_loops",
     "optimize",
     "packing_class_bits",
 ]

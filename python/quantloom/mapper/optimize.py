@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from quantloom import _core
 from quantloom.errors import InfeasibleError
+from quantloom.mapper.given import fix_loops
+from quantloom.spec.partial_mapping import PartialMapping
 from quantloom.workload.bits import BitWidths
 
 __all__ = ["Bits", "Optimum", "Progress", "evaluate", "explain_infeasible", "optimize", "tensor_bits"]
@@ -76,6 +78,7 @@ def optimize(
     packing: str = "word",
     psum_bits: int = 0,
     selection: str = "all",
+    fixed: PartialMapping | None = None,
     threads: int = 0,
     budget: int = 0,
     progress: Progress | None = None,
@@ -83,10 +86,14 @@ def optimize(
     """The best mapping of a layer in the architecture's mapspace.
 
     objective: energy, cycles, edp, ed2p or pareto. packing, psum_bits: as for `evaluate`. selection: "all"
-    constraints of the architecture, only the "architecture" ones, or "free". budget: mappings to price at most, 0 for
-    no limit (then the result is proven optimal).
-    Raises InfeasibleError naming the level, the words needed and a way out if nothing fits.
+    constraints of the architecture, only the "architecture" ones, or "free". fixed: loops and kept tensors that are
+    given, the rest is searched (`load_partial_mapping`). budget: mappings to price at most, 0 for no limit (then the
+    result is proven optimal).
+    Raises SpecError if what is fixed contradicts the constraints, InfeasibleError naming the level, the words needed
+    and a way out if nothing fits.
     """
+    if fixed is not None:
+        arch, selection = fix_loops(arch, workload, fixed, selection=selection), "all"
     widths = tensor_bits(workload, bits)
     report = None if progress is None else (lambda done, total: progress(done, total, workload.name))
     [found] = _core.optimize(
