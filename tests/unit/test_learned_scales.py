@@ -8,7 +8,7 @@ from torch.nn import functional
 from quantloom.errors import QuantError
 from quantloom.quant import functional as quantization
 from quantloom.quant.functional import fake_quantize, learned_quantize
-from quantloom.quant.network import QuantizedNetwork
+from quantloom.quant.network import QuantizedNetwork, load_tensors, named_tensors
 from quantloom.quant.scheme import QUANT_BITS, Grid, QuantScheme
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment
@@ -168,7 +168,7 @@ def test_only_what_is_in_force_gets_gradients_and_learning_lowers_the_loss(netwo
     network.set_bits(BitAssignment.uniform(network.network, 2))
     network.train()
     learned = network.learn_scales()
-    other = {name: value.clone() for name, value in network.tensors().items() if name.endswith(("_4", "_8"))}
+    other = {name: value.clone() for name, value in named_tensors(network).items() if name.endswith(("_4", "_8"))}
     optimizer = torch.optim.SGD(learned, lr=0.05)
     losses = []
     for _ in range(30):
@@ -179,7 +179,7 @@ def test_only_what_is_in_force_gets_gradients_and_learning_lowers_the_loss(netwo
         optimizer.step()
         network.keep_scales_positive()
     assert min(losses[-5:]) < losses[0]
-    for name, value in network.tensors().items():
+    for name, value in named_tensors(network).items():
         if name in other:
             assert torch.equal(value, other[name]), name
     for quantizer in (*network.weight_quantizers, *network.activation_quantizers):
@@ -239,12 +239,12 @@ def test_tensors_restore_a_network(network):
     x = values(4, 1, 6, 6)
     with torch.no_grad():
         expected = network(x)
-    kept = {name: value.clone() for name, value in network.tensors().items()}
+    kept = {name: value.clone() for name, value in named_tensors(network).items()}
     torch.manual_seed(1)
     fresh = QuantizedNetwork(trace(Net().eval(), (1, 6, 6)), QuantScheme(bits=(2, 4, 8)))
     with pytest.raises(QuantError, match="no scales yet"):
         fresh.learn_scales()
-    fresh.load_tensors(kept)
+    load_tensors(fresh, kept)
     fresh.set_bits(assignment)
     with torch.no_grad():
         assert torch.equal(fresh(x), expected)

@@ -2,35 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
 
 from quantloom.errors import QuantError
-from quantloom.quant.data import ImageDataset
 from quantloom.quant.ptq import accuracy_of
 from quantloom.quant.train import TrainConfig, random_assignment, train_float, train_random_bits
 from quantloom.workload.from_torch import trace
-
-
-def toy_data(count: int = 256) -> ImageDataset:
-    """Bright above or bright below: two classes that survive mirroring."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(2, (count,), generator=generator)
-    images = torch.randint(0, 100, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
-    for half in (0, 1):
-        images[labels == half, :, 4 * half : 4 * half + 4] += 60
-    return ImageDataset(images, labels, classes=2, mean=(0.3,), std=(0.2,))
-
-
-def toy_net() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 3, stride=2, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU6(),
-        nn.Flatten(),
-        nn.Linear(72, 2),
-    )
-
+from toy_training import toy_data, toy_net
 
 CONFIG = TrainConfig(epochs=3, batch=32, learning_rate=0.1)
 
@@ -75,7 +52,7 @@ def test_random_bits_are_near_one_width():
 def test_a_loss_that_is_no_number_stops_training():
     module = toy_net()
     with torch.no_grad():
-        module[4].bias.fill_(float("nan"))
+        module[5].bias.fill_(float("nan"))
     with pytest.raises(QuantError, match="the loss is nan in step 1 of 24"):
         train_float(module, toy_data(), CONFIG)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from quantloom.errors import QuantError
+from quantloom.quant.training_state import write_atomically
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -20,15 +20,7 @@ _SHOWN = 3  # names listed in a message before "and N more"
 
 def save_checkpoint(path: Path, module: nn.Module) -> None:
     """Write the module's state dict; the file appears complete or not at all. Raises QuantError if it cannot."""
-    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        torch.save(state, partial)
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        message = f"{path}: cannot write the checkpoint: {error}"
-        raise QuantError(message) from error
+    write_atomically(path, {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()})
 
 
 def load_checkpoint(path: Path, module: nn.Module) -> None:

@@ -29,6 +29,8 @@ __all__ = [
     "DataSplits",
     "ImageDataset",
     "first_images",
+    "items_at",
+    "length_of",
     "load_data",
     "load_fashion_mnist",
     "spread_images",
@@ -109,18 +111,19 @@ def first_images(dataset: Dataset[tuple[Tensor, int]], limit: int | None = None)
 
     Raises DataError if the dataset is empty or its images differ in shape.
     """
-    count = _length(dataset)
-    return _items(dataset, torch.arange(count if limit is None else min(limit, count)))
+    count = length_of(dataset)
+    return items_at(dataset, torch.arange(count if limit is None else min(limit, count)))
 
 
 def spread_images(dataset: Dataset[tuple[Tensor, int]], limit: int | None = None) -> tuple[Tensor, Tensor]:
     """Like first_images(), but evenly spread over the dataset, so that one sorted by class is seen whole."""
-    count = _length(dataset)
+    count = length_of(dataset)
     limit = count if limit is None else min(limit, count)
-    return _items(dataset, torch.arange(limit) * count // limit)
+    return items_at(dataset, torch.arange(limit) * count // limit)
 
 
-def _length(dataset: Dataset[tuple[Tensor, int]]) -> int:
+def length_of(dataset: Dataset[tuple[Tensor, int]]) -> int:
+    """Number of items of a map-style dataset. Raises DataError if there are none."""
     length = len(cast("Any", dataset))  # torch's Dataset does not declare __len__; a map-style one has it
     if length == 0:
         message = "the data set is empty; expected at least one image"
@@ -128,7 +131,8 @@ def _length(dataset: Dataset[tuple[Tensor, int]]) -> int:
     return length
 
 
-def _items(dataset: Dataset[tuple[Tensor, int]], indices: Tensor) -> tuple[Tensor, Tensor]:
+def items_at(dataset: Dataset[tuple[Tensor, int]], indices: Tensor) -> tuple[Tensor, Tensor]:
+    """The items at some indices (K,) as tensors: (K, C, H, W) float32 and (K,) int64. Raises DataError."""
     if isinstance(dataset, ImageDataset):
         return dataset.batch(indices)
     items = [dataset[i] for i in indices.tolist()]

@@ -17,7 +17,7 @@ from quantloom.quant.scheme import QuantScheme
 from quantloom.workload.from_torch import TracedModel
 from quantloom.workload.network import BitAssignment
 
-__all__ = ["QuantizedNetwork"]
+__all__ = ["QuantizedNetwork", "load_tensors", "named_tensors"]
 
 _LEAST_SCALE = 1e-6
 
@@ -166,20 +166,6 @@ class QuantizedNetwork(nn.Module):
                 if scale.grad is not None:
                     scale.clamp_(min=_LEAST_SCALE)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All parameters, scales and statistics by name, each once; what load_tensors() takes."""
-        named = [*self.graph_module.named_parameters(), *self.graph_module.named_buffers()]
-        return {name: tensor.detach() for name, tensor in named}
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what tensors() of an equal network gave, statistics included; names and shapes must fit."""
-        with torch.no_grad():
-            for name, tensor in self.tensors().items():
-                tensor.copy_(tensors[name])
-        for quantizer in self._quantizers:
-            quantizer.is_calibrated = True
-        self.keep_statistics()
-
     def use_channels_last(self) -> None:
         """Lay out convolution weights as the fast kernels read them; give images in torch.channels_last as well."""
         for weights in self.weights:
@@ -282,3 +268,23 @@ class QuantizedNetwork(nn.Module):
         with torch.no_grad():
             for value, saved in zip(self._statistics(), self._float_statistics, strict=True):
                 value.copy_(saved)
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers of a module by name, each once; of a quantized network scales and statistics too."""
+    root = module.graph_module if isinstance(module, QuantizedNetwork) else module
+    return {name: tensor.detach() for name, tensor in (*root.named_parameters(), *root.named_buffers())}
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Take over what named_tensors() gave of an equal module; names and shapes must fit.
+
+    A quantized network is calibrated afterwards, and starts from these statistics when bits are set.
+    """
+    with torch.no_grad():
+        for name, tensor in named_tensors(module).items():
+            tensor.copy_(tensors[name])
+    if isinstance(module, QuantizedNetwork):
+        for quantizer in (*module.weight_quantizers, *module.activation_quantizers):
+            quantizer.is_calibrated = True
+        module.keep_statistics()
