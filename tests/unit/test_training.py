@@ -50,14 +50,16 @@ from pathlib import Path
 from toy_training import train_toy
 from quantloom.quant.network import named_tensors
 path, draw = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+began = time.monotonic()
 whole = train_toy()
+seconds = time.monotonic() - began
 kills = 0
 for _ in range(40):
     child = os.fork()
     if child == 0:
         train_toy(path)
         os._exit(0)
-    time.sleep(draw.uniform(0.02, 0.35))
+    time.sleep(draw.uniform(0.05, 0.5) * seconds)
     os.kill(child, signal.SIGKILL)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
         break
