@@ -296,7 +296,6 @@ def test_network_file_is_read_without_torch_and_fixes_its_shapes(tmp_path: Path)
     ("spec", "message", "hint"),
     [
         ("mobilnet_v1", "unknown model `mobilnet_v1`", "did you mean `mobilenet_v1`?"),
-        ("resnet.onnx", "unknown model `resnet.onnx`", "package.module:function returning a torch.nn.Module"),
         ("mobilenet_v1:small", "expected option=value, got `small`", "for example"),
         ("no_such_module:small", "cannot import no_such_module: ModuleNotFoundError", "is it installed or below"),
         ("{user}:smal", "has no `smal`", "name a function without arguments"),

@@ -137,7 +137,7 @@ def test_a_traced_network_survives_a_round_trip() -> None:
             SMALL[SMALL.index("layers:") :],
             "layers: []\n",
             "n.yaml:1: network net has no layer with weights\n"
-            "  hint: it needs at least one convolution or linear layer",
+            "  hint: it needs at least one convolution, linear layer or matrix product",
         ),
     ],
 )

@@ -43,7 +43,7 @@ JOINTS: dict[str, set[str]] = {
 LOADERS: dict[str, set[str]] = {
     "yaml": {"spec.yaml_nodes"},
     "torch": {"zoo", "quant", "demo", "workload.from_torch", "cli.assemble"},
-    "onnx": {"workload.from_onnx"},
+    "onnx": {"workload.onnx_file"},
     "pymoo": {"search.nsga2"},
     "matplotlib": {"report"},
     "pandas": {"search.front"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from quantloom.cli.nest import mapping_json, nest_lines
 from quantloom.cli.output import Column, TextTable, bold, print_json, print_lines, wrapped
@@ -12,8 +12,8 @@ from quantloom.cli.parsing import MODEL_HELP, Parser, Subparsers, add_arch
 from quantloom.cli.units import bytes_text, count_text, plural
 
 if TYPE_CHECKING:
-    from quantloom._core import Arch, Constraint, Level, MacTable, Workload
-    from quantloom.workload.network import Network
+    from quantloom._core import Arch, Constraint, Level, MacTable
+    from quantloom.workload.network import Layer, Network, Operator, Treatment
 
 __all__ = ["add_parser"]
 
@@ -336,14 +336,17 @@ def model_json(network: Network) -> dict[str, object]:
         "input_shape": list(network.input_shape),
         "macs": network.macs,
         "weights_elements": network.weights,
+        "table_elements": network.tables,
         "layers": [
             {
                 "position": position,
                 "name": layer.name,
-                "kind": kind_text(layer.workload),
+                "kind": kind_text(layer),
                 "dims": dict(layer.workload.dims),
                 "macs": layer.workload.macs,
                 "weights_elements": layer.weights_elements,
+                "weights_edge": None if layer.weights_edge is None else network.edges[layer.weights_edge].name,
+                "weights_of_layer": None if layer.weights_layer is None else network.layers[layer.weights_layer].name,
                 "reads": network.edges[layer.input_edge].name,
                 "writes": network.edges[layer.output_edge].name,
             }
@@ -353,32 +356,54 @@ def model_json(network: Network) -> dict[str, object]:
             {"name": edge.name, "shape": list(edge.shape), "elements": edge.elements, "bit_group": edge.group}
             for edge in network.edges
         ],
+        "operators": [
+            {
+                "name": operator.name,
+                "kind": operator.kind,
+                "treatment": operator.treatment,
+                "assumption": _ASSUMPTIONS[operator.treatment],
+                "reads": [network.edges[edge].name for edge in operator.reads],
+                "writes": None if operator.writes is None else network.edges[operator.writes].name,
+                "elements_read": operator.elements_read,
+                "elements_written": operator.elements_written,
+                "table_elements": operator.table_elements,
+            }
+            for operator in network.operators
+        ],
     }
 
 
 def model_lines(network: Network) -> list[str]:
-    """The network as two tables."""
+    """The network as tables of layers, edges and operators."""
     shape = " x ".join(map(str, network.input_shape))
     total = f"{plural(len(network.layers), 'layer')}, {network.macs:,} MACs, {network.weights:,} weights"
+    total += f", {network.tables:,} elements of tables" if network.tables else ""
     lines = [bold(network.name), f"input {shape}; {total}", "", *_layer_table(network), "", *_edge_table(network)]
-    return [*lines, *wrapped("Edges of one bit group share their bits; MACs and elements are those of one sample.")]
+    lines += wrapped("Edges of one bit group share their bits; MACs and elements are those of one sample.")
+    return [*lines, *_operator_lines(network)]
 
 
-def kind_text(workload: Workload) -> str:
-    """What a layer is: `conv 3x3 s2`, `depthwise 3x3`, `linear`, or `einsum`."""
-    dims = workload.dims
-    if list(dims)[-7:] != ["C", "M", "R", "S", "N", "P", "Q"]:
+def kind_text(layer: Layer) -> str:
+    """What a layer is: `conv 3x3 s2`, `depthwise 3x3`, `linear`, `product` of two activations, or `einsum`."""
+    workload, dims = layer.workload, layer.workload.dims
+    if layer.weights_edge is not None:
+        return "product"
+    axes = [("S", "Q"), ("R", "P")]  # kernel and output dims
+    if "T" in dims and "O" in dims:
+        axes.insert(0, ("T", "O"))
+    used = {dim for axis in axes for dim in axis}
+    if {dim for dim in dims if dim != "G"} != {"C", "M", "N", *used}:
         return "einsum"
-    if all(dims[dim] == 1 for dim in "RSPQ") and "G" not in dims:
-        return "linear"
+    if all(dims[dim] == 1 for dim in used):
+        return f"linear in {dims['G']} groups" if "G" in dims else "linear"
     inputs = next(tensor for tensor in workload.tensors if tensor.name == "Inputs")
     factors = {dim: coefficient for rank in inputs.ranks for dim, coefficient in rank}
     kind = "conv" if "G" not in dims else "depthwise" if dims["C"] == dims["M"] == 1 else f"conv in {dims['G']} groups"
-    text = f"{kind} {dims['S']}x{dims['R']}"
-    for letter, height, width in (("s", "Q", "P"), ("d", "S", "R")):
-        pair = factors.get(height, 1), factors.get(width, 1)
-        if pair != (1, 1):
-            text += f" {letter}{pair[0]}" if pair[0] == pair[1] else f" {letter}{pair[0]}x{pair[1]}"
+    text = f"{kind} {'x'.join(str(dims[kernel]) for kernel, _ in axes)}"
+    for letter, which in (("s", 1), ("d", 0)):
+        steps = [factors.get(axis[which], 1) for axis in axes]
+        if max(steps) > 1:
+            text += f" {letter}{steps[0]}" if len(set(steps)) == 1 else f" {letter}{'x'.join(map(str, steps))}"
     return text
 
 
@@ -396,8 +421,12 @@ def _layer_table(network: Network) -> list[str]:
     for position, layer in enumerate(network.layers, 1):
         dims = " ".join(f"{dim}{bound}" for dim, bound in layer.workload.dims.items())
         edges = _edge_name(layer.input_edge), _edge_name(layer.output_edge)
-        counts = f"{layer.workload.macs:,}", f"{layer.weights_elements:,}"
-        table.add(str(position), layer.name, kind_text(layer.workload), *counts, *edges, tail=dims)
+        weights = f"{layer.weights_elements:,}"
+        if layer.weights_edge is not None:
+            weights = _edge_name(layer.weights_edge)
+        elif layer.weights_layer is not None:
+            weights += f" as {layer.weights_layer + 1}"
+        table.add(str(position), layer.name, kind_text(layer), f"{layer.workload.macs:,}", weights, *edges, tail=dims)
     return table.lines()
 
 
@@ -415,6 +444,40 @@ def _edge_table(network: Network) -> list[str]:
         shape = " x ".join(map(str, edge.shape))
         table.add(_edge_name(index), edge.name, shape, f"{edge.elements:,}", str(edge.group), tail=others)
     return table.lines()
+
+
+_ASSUMPTIONS: Final[dict[Treatment, str]] = {
+    "fused": "done to the values as their producer writes them; free",
+    "free": "a part, another shape or another place of what is stored; free",
+    "traffic": "reads its operands and writes its result; the elements are counted here, their energy is not",
+    "assumed": "unknown, taken as traffic because the model says unknown=traffic; it may multiply",
+}
+
+
+def _operator_lines(network: Network) -> list[str]:
+    """What is assumed of every operator beside the layers: one row for equal kinds that move nothing."""
+    if not network.operators:
+        return []
+    columns = [Column(title="operator"), Column(title="kind"), Column(title="assumed")]
+    numbers = [Column(title=title, align="right") for title in ("reads", "writes", "table")]
+    table = TextTable(columns=[*columns, *numbers], tail_title="edges")
+    still: dict[tuple[str, str], list[Operator]] = {}
+    for operator in network.operators:
+        if operator.treatment in ("fused", "free"):
+            still.setdefault((operator.kind, operator.treatment), []).append(operator)
+            continue
+        counts = [f"{n:,}" if n else "" for n in (operator.elements_read, operator.elements_written)]
+        rows = f"{operator.table_elements:,}" if operator.table_elements else ""
+        written = "" if operator.writes is None else f" to {_edge_name(operator.writes)}"
+        edges = f"{_names(operator.reads)}{written}"
+        table.add(operator.name, operator.kind, operator.treatment, *counts, rows, tail=edges)
+    for (kind, treatment), operators in still.items():
+        edges = _names(dict.fromkeys(edge for operator in operators for edge in operator.reads))
+        name = operators[0].name if len(operators) == 1 else f"({len(operators)})"
+        table.add(name, kind, treatment, "", "", "", tail=edges)
+    used = {operator.treatment for operator in network.operators}
+    notes = [line for key, text in _ASSUMPTIONS.items() if key in used for line in _hang(f"{key}: ", text)]
+    return ["", *table.lines(), *notes]
 
 
 def _names(edges: Iterable[int]) -> str:

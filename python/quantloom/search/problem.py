@@ -328,9 +328,10 @@ class _LayerTable:
 
 
 def problem_from_config(network: Network, costs: HardwareCosts, config: SearchConfig) -> SearchProblem:
-    """Return the problem of a configuration: a gene for each layer's weights and each edge group that is not fixed.
+    """Return the problem of a configuration: a gene for each weight tensor and each edge group that is not fixed.
 
-    Bits left open in the configuration are those of the cost table up to 8.
+    Layers that share a weight tensor share its gene; a product of two activations has the gene of the second one. Bits
+    left open in the configuration are those of the cost table up to 8.
     """
     default = tuple(b for b in costs.bits if b <= 8)
     weight_bits = config.weight_bits or default
@@ -342,11 +343,20 @@ def problem_from_config(network: Network, costs: HardwareCosts, config: SearchCo
     if config.input_bits is not None:
         fixed_groups[network.input_group] = config.input_bits
     fixed = [weight_bits[-1]] * layers + [activation_bits[-1]] * len(network.edge_groups)
-    genes = [Gene(name=layer.name, bits=weight_bits, variables=(i,)) for i, layer in enumerate(network.layers)]
+    tied: dict[int, list[int]] = {}  # a bit-width -> the layers whose Weights tensors have it, owner included
+    for i in range(layers):
+        tied.setdefault(network.weights_variable(i), []).append(i)
+    genes = [
+        Gene(name=layer.name, bits=weight_bits, variables=tuple(tied[i]))
+        for i, layer in enumerate(network.layers)
+        if not layer.shares_weights
+    ]
     for group, edges in enumerate(network.edge_groups):
+        variables = (layers + group, *tied.get(layers + group, ()))
         if group in fixed_groups:
-            fixed[layers + group] = fixed_groups[group]
+            for variable in variables:
+                fixed[variable] = fixed_groups[group]
         else:
             name = network.edges[edges[0]].name
-            genes.append(Gene(name=name, bits=activation_bits, variables=(layers + group,)))
+            genes.append(Gene(name=name, bits=activation_bits, variables=variables))
     return SearchProblem(network, costs, genes=genes, fixed=fixed, objectives=config.objectives, bounds=config.bounds)

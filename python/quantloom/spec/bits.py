@@ -11,7 +11,7 @@ The short forms: one number for all tensors; `a` activations, `w` weights, `o` t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -53,9 +53,14 @@ class BitsSpec:
         return self.default
 
     def for_layer(self, network: Network, index: int) -> BitWidths:
-        """The bits of layer `index` (from 0) of the network. Raises SpecError as for_network()."""
+        """The bits of layer `index` (from 0) of the network; those of inputs for both operands of a product.
+
+        Raises SpecError as for_network().
+        """
         if not self.weights and not self.activations:
-            return self.for_workload()
+            bits = self.for_workload()
+            is_product = network.layers[index].weights_edge is not None
+            return replace(bits, weights=bits.inputs) if is_product else bits
         return self.for_network(network).layer_bits(network, index)
 
     def for_network(self, network: Network) -> BitAssignment:
@@ -74,16 +79,19 @@ class BitsSpec:
         weights = self._weights_by_layer(network, problems)
         groups = self._bits_by_group(network, problems)
         if self.default is None:
-            missing = [layer.name for i, layer in enumerate(network.layers) if i not in weights]
+            missing = [la.name for i, la in enumerate(network.layers) if i not in weights and not la.shares_weights]
             missing += [edge.name for edge in network.edges if edge.group not in groups]
             if missing:
                 listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
                 problems.add(1, "", f"no bits for {listed}", "list them, or give a `default`")
         problems.raise_if_any()
         fallback = self.default or BitWidths.uniform(1)
+        own = [weights.get(i, fallback.weights) for i in range(len(network.layers))]
+        by_group = [groups.get(group, fallback.inputs) for group in range(len(network.edge_groups))]
+        variables = [*own, *by_group]
         return BitAssignment(
-            weights=tuple(weights.get(i, fallback.weights) for i in range(len(network.layers))),
-            groups=tuple(groups.get(group, fallback.inputs) for group in range(len(network.edge_groups))),
+            weights=tuple(variables[network.weights_variable(i)] for i in range(len(network.layers))),
+            groups=tuple(by_group),
         )
 
     def _weights_by_layer(self, network: Network, problems: Problems) -> dict[int, int]:
@@ -96,6 +104,9 @@ class BitsSpec:
             if not 0 <= position < len(names):
                 hint = did_you_mean(entry.name, names, what="layers")
                 problems.add(entry.line, entry.path, f"{network.name} has no layer {show(entry.name)}", hint)
+            elif network.layers[position].shares_weights:
+                hint = "give bits to the edge that it multiplies, or to the layer whose weights it uses"
+                problems.add(entry.line, entry.path, f"layer {show(names[position])} has no weights of its own", hint)
             elif position in found:
                 problems.add(entry.line, entry.path, f"a second time bits for the layer {show(names[position])}")
             found.setdefault(position, entry.bits)
@@ -143,7 +154,11 @@ def parse_bits_file(text: str, where: str) -> BitsSpec:
 def dump_bits(assignment: BitAssignment, network: Network) -> str:
     """YAML text whose parse_bits_file(...).for_network(network) is an equal assignment."""
     lines = ["weights:  # bits by layer"]
-    lines += [f"  {quote(layer.name)}: {bits}" for layer, bits in zip(network.layers, assignment.weights, strict=True)]
+    lines += [
+        f"  {quote(layer.name)}: {bits}"
+        for layer, bits in zip(network.layers, assignment.weights, strict=True)
+        if not layer.shares_weights
+    ]
     lines.append("activations:  # bits by edge")
     lines += [f"  {quote(edge.name)}: {assignment.groups[edge.group]}" for edge in network.edges]
     return "\n".join(lines) + "\n"

@@ -1,12 +1,11 @@
-"""Read a Network from a torch module: symbolic trace, one forward pass on zeros for the shapes, one walk of the graph.
+"""Read a Network from a torch module: symbolic trace, one forward pass on zeros for the shapes.
 
-What becomes of each operator stands in operators.py, how edges come about in builder.py. This file alone knows
-torch.fx, and only _Graph knows its nodes: another tracer (torch.export) replaces trace() and _Graph.
+This file alone knows torch.fx. It reads what the quantizer can compute with; network_from_builder() takes what is
+beyond that to torch.export (from_export.py). The walk over the graph is that of graph_reader.py.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from quantloom._core import Workload
 from quantloom.errors import UnsupportedOpError, WorkloadError
-from quantloom.workload.builder import NetworkBuilder
-from quantloom.workload.layer import conv_workload, linear_workload
+from quantloom.workload.graph_reader import read_network
+from quantloom.workload.model_graph import GraphNode, ModelGraph
 from quantloom.workload.network import Network
-from quantloom.workload.operators import BINARY, OPERATORS, Action, supported_text
+from quantloom.workload.operators import TRACED, Action
+from quantloom.workload.products import Convolution, Product, matmul
 
 __all__ = ["TracedModel", "network_from_builder", "network_from_torch", "trace"]
 
@@ -52,7 +51,7 @@ def trace(module: nn.Module, example_shape: tuple[int, ...], *, name: str | None
     with _inference_mode(module):
         graph_module = _symbolic_trace(module, name)
         values = _run_on_zeros(graph_module, shape, name)
-    network = _read_network(_Graph(graph_module, values), name, shape)
+    network = read_network(_Graph(graph_module, values).model_graph(name, shape))
     return TracedModel(graph_module=graph_module, network=network)
 
 
@@ -160,65 +159,51 @@ def _target_text(node: fx.Node) -> str:
 # ---- what a node is --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _LayerCall:
-    """A call of a convolution or linear layer: path of its module, its weights, and its geometry (1-D or 2-D)."""
-
-    path: str
-    weight: Tensor
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-
-
 class _Graph:
-    """The questions that reading a network asks of a traced graph and the values of its nodes."""
+    """Turns a traced graph and the values of its nodes into a ModelGraph."""
 
     def __init__(self, graph_module: fx.GraphModule, values: dict[fx.Node, object]) -> None:
         self._graph_module = graph_module
         self._modules = dict(graph_module.named_modules(remove_duplicate=False))
         self._values = values
-        self.nodes: list[fx.Node] = list(graph_module.graph.nodes)
-        self._order = {node: position for position, node in enumerate(self.nodes)}
-        self._live = self._find_live()
+        self._nodes: list[fx.Node] = list(graph_module.graph.nodes)
+        self._order = {node: position for position, node in enumerate(self._nodes)}
+        self._constants: dict[str, tuple[int, ...]] = {}
 
-    def _find_live(self) -> set[fx.Node]:
-        """Nodes that the output depends on, and the input."""
-        live = {node for node in self.nodes if node.op == "placeholder"}
-        stack = [node for node in self.nodes if node.op == "output"]
-        while stack:
-            node = stack.pop()
-            live.add(node)
-            stack.extend(arg for arg in node.all_input_nodes if arg not in live)
-        return live
+    def model_graph(self, name: str, input_shape: tuple[int, ...]) -> ModelGraph:
+        """The graph; its nodes have the names of the traced ones."""
+        result = self._nodes[-1].args[0]
+        is_tensor = isinstance(result, fx.Node) and isinstance(self._values[result], Tensor)
+        return ModelGraph(
+            name=name,
+            input_shape=input_shape,
+            nodes=tuple(self._graph_node(node) for node in self._nodes if node.op != "output"),
+            outputs=tuple(node.name for node in self._nodes[-1].all_input_nodes),
+            vocabulary=TRACED,
+            constants=self._constants,
+            returns_one_tensor=is_tensor,
+        )
 
-    def is_live(self, node: fx.Node) -> bool:
-        return node in self._live
+    def _graph_node(self, node: fx.Node) -> GraphNode:
+        value = self._values[node]
+        place, product = self._place(node), None
+        if node.op in ("call_module", "call_function") and TRACED.one.get(self._operator_of(node)) is Action.LAYER:
+            place, product = self._layer(node)
+        return GraphNode(
+            name=node.name,
+            operator=self._operator_of(node),
+            reads=tuple(operand.name for operand in node.all_input_nodes),
+            shape=_shape_of(value),
+            place=place,
+            described=self._describe(node),
+            has_tensor=_holds_tensor(value),
+            is_input=node.op == "placeholder",
+            product=product,
+            problem=self._overwrites(node),
+        )
 
-    def has_tensor(self, node: fx.Node) -> bool:
-        """Whether the value is a tensor or several, and not a size or other plain value."""
-        return _holds_tensor(self._values[node])
-
-    def is_tensor(self, node: fx.Node) -> bool:
-        """Whether the value is exactly one tensor."""
-        return isinstance(self._values[node], Tensor)
-
-    def shape(self, node: fx.Node) -> tuple[int, ...]:
-        """Shape with the batch; () if the value is not one tensor."""
-        return _shape_of(self._values[node]) or ()
-
-    def sample_shape(self, node: fx.Node) -> tuple[int, ...]:
-        """Shape of one sample: without the leading batch of 1."""
-        shape = self.shape(node)
-        return shape[1:] if shape[:1] == (1,) else shape
-
-    def is_only_reader(self, node: fx.Node, operand: fx.Node) -> bool:
-        """Whether no other live node reads the elements of operand (asking for its size is not reading)."""
-        readers = [user for user in operand.users if user in self._live]
-        return all(user is node or (user.op != "output" and not self.has_tensor(user)) for user in readers)
-
-    def operator_of(self, node: fx.Node) -> str:
-        """The operator's name as in OPERATORS; one with dots if it comes from anywhere but torch and Python."""
+    def _operator_of(self, node: fx.Node) -> str:
+        """The operator's name as in TRACED; one with dots if it comes from anywhere but torch and Python."""
         text = _target_text(node)
         if node.op == "call_module":
             kind = type(self._modules[text])
@@ -228,27 +213,29 @@ class _Graph:
             return f"{home}.{text}"
         return "add" if text == "iadd" else "mul" if text == "imul" else text.rstrip("_")
 
-    def place(self, node: fx.Node) -> str:
+    def _place(self, node: fx.Node) -> str:
         """A name for what a node computes: the module path if a module does, else the node's name."""
-        return str(node.target) if node.op == "call_module" else node.name
+        return str(node.target) if node.op in ("call_module", "placeholder") else node.name
 
-    def describe(self, node: fx.Node) -> str:
+    def _describe(self, node: fx.Node) -> str:
         where = f" in module `{node.target}`" if node.op == "call_module" else ""
-        return f"node `{node.name}`: {self.operator_of(node)}{where}"
+        return f"node `{node.name}`: {self._operator_of(node)}{where}"
 
-    def overwrites_value_read_later(self, node: fx.Node) -> bool:
-        """Whether an in-place operator changes an operand that is read again after it (the graph hides that)."""
+    def _overwrites(self, node: fx.Node) -> str:
+        """What is wrong if an in-place operator changes an operand that is read again after it."""
         if node.op not in ("call_module", "call_function", "call_method") or not node.all_input_nodes:
-            return False
-        text = _target_text(node)
+            return ""
+        text, operand = _target_text(node), node.all_input_nodes[0]
         if node.op == "call_module":
             is_in_place = bool(getattr(self._modules[text], "inplace", False))
         else:
             is_in_place = bool(node.kwargs.get("inplace")) or text in ("iadd", "imul") or text.endswith("_")
-        return is_in_place and any(self._order[user] > self._order[node] for user in node.all_input_nodes[0].users)
+        if not is_in_place or all(self._order[user] <= self._order[node] for user in operand.users):
+            return ""
+        return f" overwrites `{operand.name}`, which is read again (do not work in place)"
 
-    def layer_call(self, node: fx.Node) -> _LayerCall | None:
-        """The layer that a node calls; None if its weights are not a parameter or constant of the model."""
+    def _layer(self, node: fx.Node) -> tuple[str, Product | None]:
+        """Name and product of the layer that a node calls; no product if its weights are no parameter or constant."""
         if node.op == "call_module":
             module = self._modules[str(node.target)]
             arguments = {key: getattr(module, key, 1) for key in ("stride", "dilation", "groups")}
@@ -257,112 +244,31 @@ class _Graph:
             arguments = dict(zip(_CONV_PARAMETERS, node.args, strict=False)) | node.kwargs
             source = arguments["weight"]
             if not isinstance(source, fx.Node) or source.op != "get_attr":
-                return None
+                return node.name, None
             path = str(source.target).rpartition(".")[0] or node.name
             weight = operator.attrgetter(str(source.target))(self._graph_module)
-        axes = weight.dim() - 2
-        return _LayerCall(
-            path=path,
-            weight=weight,
-            stride=_per_axis(arguments.get("stride", 1), axes),
-            dilation=_per_axis(arguments.get("dilation", 1), axes),
+        operand, output = node.all_input_nodes[0], _shape_of(self._values[node])
+        given = _shape_of(self._values[operand])
+        if given is None or output is None:
+            return path, None
+        tensor, shape = f"tensor {id(weight)}", tuple(weight.shape)
+        self._constants[tensor] = shape
+        if len(shape) == 2:
+            return path, matmul(operand.name, tensor, given, shape[::-1])
+        convolution = Convolution(
+            inputs=operand.name,
+            weights=tensor,
+            input_shape=given,
+            weight_shape=shape,
+            output_shape=output,
+            stride=_per_axis(arguments.get("stride", 1), len(shape) - 2),
+            dilation=_per_axis(arguments.get("dilation", 1), len(shape) - 2),
             groups=int(arguments.get("groups", 1)),
         )
+        return path, convolution
 
 
 def _per_axis(value: object, axes: int) -> tuple[int, ...]:
     """Torch's int-or-tuple argument as one number per spatial axis."""
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
     return numbers * axes if len(numbers) == 1 else numbers
-
-
-# ---- what it does to the network -------------------------------------------------------------------------------------
-
-
-def _read_network(graph: _Graph, name: str, input_shape: tuple[int, ...]) -> Network:
-    builder = NetworkBuilder()
-    problems: list[str] = []
-    owners: dict[int, str] = {}  # id of a weight tensor -> path of the layer that uses it
-    for node in graph.nodes:
-        if graph.overwrites_value_read_later(node):
-            operand = node.all_input_nodes[0].name
-            problems.append(
-                f"{graph.describe(node)} overwrites `{operand}`, which is read again (do not work in place)"
-            )
-        if node.op == "placeholder":
-            builder.open_edge(node.name, str(node.target), graph.sample_shape(node))
-        elif node.op != "output" and graph.is_live(node) and graph.has_tensor(node):
-            operands = [arg for arg in node.all_input_nodes if builder.holds(arg.name)]
-            if operands:  # otherwise a parameter, or a constant made of parameters
-                problem = _read_node(graph, builder, node, operands, owners)
-                if problem is not None:
-                    problems.append(f"{graph.describe(node)}{problem}")
-                    builder.open_edge(node.name, node.name, graph.sample_shape(node))  # to report all, not the first
-    if problems:
-        message = f"{name}: {len(problems)} unsupported operator(s)\n  " + "\n  ".join(problems)
-        raise UnsupportedOpError(message, hint=f"supported are {supported_text()}")
-    result = graph.nodes[-1].args[0]
-    if not isinstance(result, fx.Node) or not builder.holds(result.name) or not graph.is_tensor(result):
-        message = f"{name} must return one tensor computed from its input"
-        raise UnsupportedOpError(message, hint="wrap the model in a module that returns only its logits")
-    return builder.close(name, input_shape)
-
-
-def _read_node(
-    graph: _Graph, builder: NetworkBuilder, node: fx.Node, operands: list[fx.Node], owners: dict[int, str]
-) -> str | None:
-    """Record what a node does to the edges; returns what is wrong if it is unsupported (then nothing is recorded)."""
-    action = (OPERATORS if len(operands) == 1 else BINARY).get(graph.operator_of(node))
-    first = operands[0]
-    if action is None:
-        return "" if len(operands) == 1 else f" of {len(operands)} activations"
-    if not graph.is_tensor(node) and action is not Action.VIEW:
-        return " returns several tensors"
-    if action is Action.LAYER:
-        return _read_layer(graph, builder, node, first, owners)
-    if action is Action.FUSE:
-        is_only = graph.is_only_reader(node, first)
-        builder.fuse(node.name, first.name, graph.place(node), graph.sample_shape(node), is_only_reader=is_only)
-    elif action is Action.VIEW:
-        builder.view(node.name, first.name, is_only_reader=graph.is_only_reader(node, first))
-    else:
-        builder.open_edge(node.name, graph.place(node), graph.sample_shape(node))
-        for operand in operands if action is not Action.COMPUTE else ():
-            builder.join(operand.name, node.name)
-    return None
-
-
-def _read_layer(
-    graph: _Graph, builder: NetworkBuilder, node: fx.Node, operand: fx.Node, owners: dict[int, str]
-) -> str | None:
-    call = graph.layer_call(node)
-    if call is None:
-        return " with weights that are no parameter of the model"
-    if id(call.weight) in owners:
-        return f" uses the weights of layer `{owners[id(call.weight)]}` again (give each call its own)"
-    owners[id(call.weight)] = call.path
-    workload = _layer_workload(call, graph.shape(operand), graph.shape(node))
-    builder.add_layer(call.path, node.name, operand.name, workload, call.weight.numel(), graph.sample_shape(node))
-    return None
-
-
-def _layer_workload(call: _LayerCall, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> Workload:
-    """Workload for shapes with the batch; a 1-D convolution has height 1; all leading axes of a linear are batch."""
-    outputs, inputs, *kernel = call.weight.shape
-    if not kernel:
-        return linear_workload(call.path, inputs=inputs, outputs=outputs, batch=math.prod(input_shape[:-1]))
-    return conv_workload(
-        call.path,
-        inputs=inputs * call.groups,
-        outputs=outputs,
-        output_size=_height_width(output_shape[2:]),
-        kernel=_height_width(tuple(kernel)),
-        stride=_height_width(call.stride),
-        dilation=_height_width(call.dilation),
-        groups=call.groups,
-        batch=input_shape[0],
-    )
-
-
-def _height_width(sizes: tuple[int, ...]) -> tuple[int, int]:
-    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])

@@ -3,6 +3,7 @@
 Dims of a convolution, always in this order: C, M (input and output channels), R, S (kernel width and height),
 N (batch), P, Q (output width and height). A grouped layer has G (groups) in front; its C and M count one group:
 a depthwise convolution has G = channels and C = M = 1. P and R belong to the width, Q and S to the height.
+A 3-D convolution has T (kernel depth) behind S and O (output depth) behind Q.
 Padding is not part of a workload: the output size is given, and the Inputs tensor is what the windows touch.
 """
 
@@ -14,7 +15,15 @@ from collections.abc import Mapping, Sequence
 from quantloom._core import TensorSpec, Workload
 from quantloom.errors import WorkloadError
 
-__all__ = ["INPUTS", "OUTPUTS", "WEIGHTS", "conv_workload", "einsum_workload", "linear_workload"]
+__all__ = [
+    "INPUTS",
+    "OUTPUTS",
+    "WEIGHTS",
+    "conv3d_workload",
+    "conv_workload",
+    "einsum_workload",
+    "linear_workload",
+]
 
 WEIGHTS, INPUTS, OUTPUTS = "Weights", "Inputs", "Outputs"
 
@@ -60,6 +69,49 @@ def conv_workload(
         WEIGHTS: [*group, "C", "M", "R", "S"],
         INPUTS: ["N", *group, "C", columns, rows],
         OUTPUTS: ["N", *group, "M", "Q", "P"],
+    }
+    return einsum_workload(name, dims, ranks, output=OUTPUTS)
+
+
+def conv3d_workload(
+    name: str,
+    *,
+    inputs: int,
+    outputs: int,
+    output_size: tuple[int, int, int],
+    kernel: tuple[int, int, int],
+    stride: tuple[int, int, int] = (1, 1, 1),
+    dilation: tuple[int, int, int] = (1, 1, 1),
+    groups: int = 1,
+    batch: int = 1,
+) -> Workload:
+    """The workload of a 3-D convolution: conv_workload() with depth, and triples (depth, height, width).
+
+    Of kernel depth and output depth 1 it is the 2-D one. Raises WorkloadError as conv_workload().
+    """
+    flat = conv_workload(
+        name,
+        inputs=inputs,
+        outputs=outputs,
+        output_size=output_size[1:],
+        kernel=kernel[1:],
+        stride=stride[1:],
+        dilation=dilation[1:],
+        groups=groups,
+        batch=batch,
+    )
+    for what, value in (("output", output_size), ("kernel", kernel), ("stride", stride), ("dilation", dilation)):
+        _check_positive(name, f"{what} depth", value[0])
+    if kernel[0] == output_size[0] == 1:
+        return flat
+    dims = {**{d: flat.dims[d] for d in flat.dims if d not in "NPQ"}, "T": kernel[0]}
+    dims |= {**{d: flat.dims[d] for d in "NPQ"}, "O": output_size[0]}
+    group = ["G"] if groups > 1 else []
+    columns, rows = f"{dilation[2]}*R + {stride[2]}*P", f"{dilation[1]}*S + {stride[1]}*Q"
+    ranks = {
+        WEIGHTS: [*group, "C", "M", "R", "S", "T"],
+        INPUTS: ["N", *group, "C", columns, rows, f"{dilation[0]}*T + {stride[0]}*O"],
+        OUTPUTS: ["N", *group, "M", "Q", "P", "O"],
     }
     return einsum_workload(name, dims, ranks, output=OUTPUTS)
 

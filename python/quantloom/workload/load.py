@@ -1,4 +1,4 @@
-"""Turn what a person writes for MODEL into a Network: a zoo name, a function of theirs, or a network.yaml."""
+"""Turn what a person writes for MODEL into a Network: a zoo name, a function, an ONNX file or a network.yaml."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ __all__ = ["DEFAULT_INPUT_SHAPE", "ModelSource", "find_model", "load_network"]
 
 DEFAULT_INPUT_SHAPE = (3, 224, 224)  # of a user's function, unless it is given
 
-_FORMS = "a name of the zoo, package.module:function returning a torch.nn.Module, or a network.yaml"
+_FORMS = "a name of the zoo, package.module:function returning a torch.nn.Module, a model.onnx, or a network.yaml"
+_ONNX_FILE = re.compile(r"(?P<path>.+\.onnx)(?::(?P<options>.*))?")
 _FUNCTION = re.compile(r"(?P<path>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)(?P<options>:.*)?")
+_SHAPE = re.compile(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8}){0,7}")
 _SIZE = re.compile(r"(\d{1,6})(?:x(\d{1,6}))?")
 
 
@@ -51,6 +53,9 @@ def load_network(spec: str, input_shape: tuple[int, ...] | None = None) -> Netwo
         from quantloom.spec.network import load_network_yaml  # the only need of yaml here
 
         return load_network_yaml(spec)
+    onnx_file = _ONNX_FILE.fullmatch(spec)
+    if onnx_file is not None:
+        return _load_onnx(spec, onnx_file["path"], onnx_file["options"] or "", input_shape)
     source = find_model(spec)
     from quantloom.workload.from_torch import network_from_builder  # loads torch
 
@@ -72,6 +77,30 @@ def find_model(spec: str) -> ModelSource:
     return ModelSource(
         name=model.text, build=lambda: zoo.build(model.name, **model.options), input_shape=model.input_shape
     )
+
+
+def _load_onnx(spec: str, path: str, options: str, input_shape: tuple[int, ...] | None) -> Network:
+    """The network in an ONNX file with options behind it: batch=, shape=, unknown=traffic, and sizes of named axes."""
+    from quantloom.workload.from_onnx import network_from_onnx
+    from quantloom.workload.onnx_file import OnnxSizes
+
+    batch, shape, assumes_traffic = 1, input_shape, False
+    named: dict[str, int] = {}
+    for part in options.split(",") if options else ():
+        key, _, value = (piece.strip() for piece in part.rpartition("="))
+        if key == "shape" and _SHAPE.fullmatch(value):
+            shape = tuple(map(int, value.split("x")))
+        elif (key, value) == ("unknown", "traffic"):
+            assumes_traffic = True
+        elif key and key not in ("shape", "unknown") and re.fullmatch(r"[1-9][0-9]{0,8}", value):
+            named[key] = int(value)
+            batch = int(value) if key == "batch" else batch
+        else:
+            message = f"{spec}: cannot read the option `{part}`"
+            hint = "behind a file stand batch=N, shape=3x224x224 (one sample), NAME=N for an axis, unknown=traffic"
+            raise WorkloadError(message, hint=hint)
+    sizes = OnnxSizes(batch=batch, shape=shape, named=named)
+    return network_from_onnx(path, sizes, assumes_traffic=assumes_traffic)
 
 
 def _read_options(spec: str, text: str) -> tuple[int, ...]:

@@ -1,15 +1,18 @@
 """How each operator of a traced model acts on stored tensors; names only, no framework is imported here.
 
-An operator is known by the class name of its module (`ReLU6`) or by the name of its function or method without the
-in-place underscore (`relu`). What is absent from both tables is unsupported.
+There is a vocabulary for each kind of graph. In torch.fx an operator is known by the class name of its module (`ReLU6`)
+or by the name of its function or method without the in-place underscore (`relu`). What is absent is unsupported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["BINARY", "OPERATORS", "Action", "supported_text"]
+from quantloom.workload.network import Treatment
+
+__all__ = ["ATEN", "ONNX", "TRACED", "Action", "Vocabulary"]
 
 
 class Action(Enum):
@@ -51,21 +54,160 @@ _NAMES: Mapping[Action, str] = {
     ),
 }
 
-OPERATORS: Mapping[str, Action] = {name: action for action, names in _NAMES.items() for name in names.split()}
-"""Action of each operator that reads one stored tensor (JOIN: one or more)."""
 
-BINARY: Mapping[str, Action] = {
-    **dict.fromkeys(("add", "sub", "maximum", "minimum", *_NAMES[Action.JOIN].split()), Action.JOIN),
-    **dict.fromkeys(("mul", "div", "truediv"), Action.COMPUTE),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """What the operators of one kind of graph do. one: those that read one stored tensor; several: two or more.
+
+    free: those of a result in memory of its own that nevertheless move nothing: a part of what is stored, or a place
+    that producers write into. listing: the operators for messages.
+    """
+
+    one: Mapping[str, Action]
+    several: Mapping[str, Action]
+    free: frozenset[str]
+    listing: str
+    can_share_weights: bool
+    shapeless: str = " returns several tensors"
+
+    def treatment(self, operator: str, action: Action) -> Treatment:
+        """What an operator is taken to do to memory; of FUSE if it can be fused."""
+        if action is Action.FUSE:
+            return "fused"
+        return "free" if action is Action.VIEW or operator in self.free else "traffic"
+
+
+def _by_name(names: Mapping[Action, str]) -> dict[str, Action]:
+    return {name: action for action, listed in names.items() for name in listed.split()}
+
+
+def _listing(names: Mapping[Action, str], skipped: frozenset[str] = frozenset()) -> str:
+    """Operators by what they do, one line each."""
+    return "\n".join(
+        f"    {action.value}: {', '.join(name for name in listed.split() if name not in skipped)}"
+        for action, listed in names.items()
+    )
+
+
+_MODULES = frozenset(name.lower() for names in _NAMES.values() for name in names.split() if name[0].isupper())
+_FUNCTIONS_OF_MODULES = frozenset(
+    name
+    for names in _NAMES.values()
+    for name in names.split()
+    if name[0].islower() and name.replace("_", "") in _MODULES
+)
+_FREE_NAMES = "cat chunk concat concatenate expand getitem narrow select slice split stack"
+
+TRACED = Vocabulary(
+    one=_by_name(_NAMES),
+    several={
+        **dict.fromkeys(("add", "sub", "maximum", "minimum", *_NAMES[Action.JOIN].split()), Action.JOIN),
+        **dict.fromkeys(("mul", "div", "truediv"), Action.COMPUTE),
+    },
+    free=frozenset(_FREE_NAMES.split()),
+    listing="modules, and functions of the same meaning,\n" + _listing(_NAMES, _FUNCTIONS_OF_MODULES),
+    can_share_weights=False,
+)
+"""Of torch.fx: what the quantizer of `quantloom search` can compute with."""
+
+_ATEN_NAMES: Mapping[Action, str] = {
+    Action.LAYER: (
+        "addmm baddbmm bilinear bmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution"
+        " dot einsum linear matmul mm mv scaled_dot_product_attention"
+    ),
+    Action.FUSE: (
+        _NAMES[Action.FUSE].partition("Threshold ")[2] + " acos addcdiv addcmul asin atan atan2 bitwise_and bitwise_not"
+        " bitwise_or bitwise_xor clamp_max clamp_min copy cos cosh eq erf erfc exp2 expm1 fill floor floor_divide fmod"
+        " frac ge gt heaviside isinf isnan le lerp log10 log1p log2 log_sigmoid logical_and logical_not logical_or"
+        " logical_xor logit lt masked_fill nan_to_num native_batch_norm ne reciprocal remainder round rsub sgn sign sin"
+        " sinh tan threshold tril triu trunc where xlogy zero"
+    ),
+    Action.VIEW: (
+        _NAMES[Action.VIEW].partition("ZeroPad2d ")[2] + " alias constant_pad_nd expand_as flip"
+        " lift_fresh_copy movedim native_dropout reflection_pad1d reflection_pad2d replication_pad1d"
+        " replication_pad2d reshape_alias reshape_as roll split_with_sizes swapaxes t tensor_split to_copy type_as"
+        " unbind unsafe_chunk unsafe_split unsafe_view view_as"
+    ),
+    Action.SELECT: (
+        "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax amin as_strided diagonal expand"
+        " gather getitem im2col index index_select max max_pool1d max_pool2d max_pool3d min narrow repeat"
+        " repeat_interleave select slice sort take_along_dim tile topk unfold"
+    ),
+    Action.JOIN: "cat concat concatenate stack",
+    Action.COMPUTE: (
+        "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d all any argmax argmin avg_pool1d avg_pool2d"
+        " avg_pool3d cummax cumsum embedding glu grid_sampler grid_sampler_2d group_norm instance_norm layer_norm"
+        " linalg_vector_norm local_response_norm log_softmax logsumexp mean native_group_norm native_layer_norm norm"
+        " prod rms_norm fused_rms_norm safe_softmax softmax std sum upsample_bicubic2d"
+        " upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d"
+        " upsample_nearest_exact2d upsample_trilinear3d var"
+    ),
 }
-"""Action of each operator that reads two or more stored tensors: sums share their bits, products do not."""
+_ATEN_SUMS = "add cat concat concatenate maximum minimum rsub stack sub"
+_ATEN_SEVERAL = (
+    "addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor div eq floor_divide fmod gather ge grid_sampler"
+    " grid_sampler_2d gt index index_put index_select le lerp logical_and logical_or logical_xor lt masked_fill"
+    " masked_scatter mul ne pow remainder repeat_interleave scatter scatter_add take_along_dim truediv where xlogy"
+)
 
+ATEN = Vocabulary(
+    one=_by_name(_ATEN_NAMES),
+    several={
+        **dict.fromkeys(_ATEN_NAMES[Action.LAYER].split(), Action.LAYER),
+        **dict.fromkeys(
+            ["add", "cat", "concat", "concatenate", "maximum", "minimum", "rsub", "stack", "sub"], Action.JOIN
+        ),
+        **dict.fromkeys(_ATEN_SEVERAL.split(), Action.COMPUTE),
+    },
+    free=frozenset(f"{_FREE_NAMES} as_strided diagonal unfold".split()),
+    listing="\n" + _listing(_ATEN_NAMES),
+    can_share_weights=True,
+)
+"""Of torch.export: ATen operators by their names without leading and trailing underscores."""
 
-def supported_text() -> str:
-    """All supported operators by what they do, one line each; functions that exist as modules are left out."""
-    modules = {name.lower() for name in OPERATORS if name[0].isupper()}
-    lines = []
-    for action, names in _NAMES.items():
-        listed = [name for name in names.split() if name[0].isupper() or name.replace("_", "") not in modules]
-        lines.append(f"    {action.value}: {', '.join(listed)}")
-    return "modules, and functions of the same meaning,\n" + "\n".join(lines)
+_ONNX_NAMES: Mapping[Action, str] = {
+    Action.LAYER: (
+        "Attention Conv ConvInteger ConvTranspose Einsum GRU Gemm LSTM MatMul MatMulInteger QLinearConv QLinearMatMul"
+        " RNN"
+    ),
+    Action.FUSE: (
+        "Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr"
+        " BitwiseXor Ceil Celu Clip Cos Cosh DequantizeLinear Div DynamicQuantizeLinear Elu Equal Erf Exp Floor Gelu"
+        " Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Min Mish Mod Mul"
+        " Neg Not Or PRelu Pow QuantizeLinear Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign"
+        " Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Trilu Where Xor"
+    ),
+    Action.VIEW: (
+        "Cast CastLike DepthToSpace Dropout Flatten Identity Pad Reshape ReverseSequence SpaceToDepth Split Squeeze"
+        " Transpose Unsqueeze"
+    ),
+    Action.SELECT: (
+        "CenterCropPad Compress Expand Gather GatherElements GatherND GlobalMaxPool MaxPool ReduceMax ReduceMin"
+        " Slice Tile TopK"
+    ),
+    Action.JOIN: "Concat",
+    Action.COMPUTE: (
+        "ArgMax ArgMin AveragePool CumSum GlobalAveragePool GlobalLpPool GridSample GroupNormalization Hardmax"
+        " InstanceNormalization LRN LayerNormalization LogSoftmax LpNormalization LpPool MeanVarianceNormalization"
+        " RMSNormalization ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean ReduceProd ReduceSum"
+        " ReduceSumSquare Resize RotaryEmbedding Softmax Upsample"
+    ),
+}
+_ONNX_SEVERAL = (
+    "And BitwiseAnd BitwiseOr BitwiseXor Div Equal Expand Gather GatherElements GatherND Greater GreaterOrEqual"
+    " GridSample Less LessOrEqual Mod Mul Or PRelu Pow RotaryEmbedding ScatterElements ScatterND Where Xor"
+)
+
+ONNX = Vocabulary(
+    one=_by_name(_ONNX_NAMES),
+    several={
+        **dict.fromkeys(_ONNX_NAMES[Action.LAYER].split(), Action.LAYER),
+        **dict.fromkeys(["Add", "Concat", "Max", "Mean", "Min", "Sub", "Sum"], Action.JOIN),
+        **dict.fromkeys(_ONNX_SEVERAL.split(), Action.COMPUTE),
+    },
+    free=frozenset(["CenterCropPad", "Concat", "Expand", "Gather", "Slice"]),
+    listing="\n" + _listing(_ONNX_NAMES),
+    can_share_weights=True,
+    shapeless=" has a result of unknown shape (it depends on values, or on an operator before it)",
+)
+"""Of ONNX files: the operators of its standard domain."""
