@@ -63,7 +63,12 @@ class Field:
     @property
     def where(self) -> str:
         """`file:line`, for records that remember where they came from."""
-        return f"{self.problems.where}:{self.line}"
+        return self.problems.place(self.line, self.node.column)
+
+    @property
+    def tag(self) -> str | None:
+        """The tag of the node, such as `!Component`, where the dialect of the file has tags."""
+        return self.node.tag
 
     @property
     def is_null(self) -> bool:
@@ -87,7 +92,7 @@ class Field:
 
     def fail(self, message: str, hint: str | None = None) -> None:
         """Note a mistake in this value."""
-        self.problems.add(self.line, self.path, message, hint)
+        self.problems.add(self.line, self.path, message, hint, column=self.node.column)
 
     def expected(self, what: str, hint: str | None = None) -> None:
         """Note that something else than `what` was read here."""

@@ -3,12 +3,14 @@
 Nodes are composed from parser events with a stack, not by recursion, so the limits below hold before any memory is
 spent: a file may have MAX_BYTES bytes, MAX_DEPTH nested collections and MAX_NODES nodes, an alias counting as many
 nodes as the thing it repeats ("billion laughs" files are refused at once). Scalars stay text here: `reader.py` decides
-by the wanted type, so a dim called `N` or `no` is never a boolean. Tags, merge keys (`<<`), several documents, keys
-that are not text, and duplicate keys are refused.
+by the wanted type, so a dim called `N` or `no` is never a boolean. Several documents, keys that are not text, and
+duplicate keys are refused; tags and merge keys (`<<`) too, unless a `Dialect` allows them: a tag is then a word on the
+node, never a type.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike, fspath
@@ -23,6 +25,8 @@ __all__ = [
     "MAX_BYTES",
     "MAX_DEPTH",
     "MAX_NODES",
+    "PLAIN",
+    "Dialect",
     "MappingNode",
     "Node",
     "Problem",
@@ -45,6 +49,22 @@ _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """What a kind of file may use beyond plain YAML.
+
+    tags: the tags that are read, such as `!Component`. merge_keys: keys that copy the entries of another mapping, where
+    the mapping itself does not have them. columns: messages say file:line:column.
+    """
+
+    tags: frozenset[str] = frozenset()
+    merge_keys: frozenset[str] = frozenset()
+    columns: bool = False
+
+
+PLAIN = Dialect()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScalarNode:
     """A piece of text. plain: written without quotes, so that it may also stand for a number, a truth or nothing."""
 
@@ -52,6 +72,7 @@ class ScalarNode:
     column: int
     text: str
     plain: bool
+    tag: str | None = None
 
     @property
     def is_null(self) -> bool:
@@ -66,6 +87,7 @@ class SequenceNode:
     line: int
     column: int
     items: tuple[Node, ...]
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +97,7 @@ class MappingNode:
     line: int
     column: int
     entries: tuple[tuple[ScalarNode, Node], ...]
+    tag: str | None = None
 
 
 Node: TypeAlias = "ScalarNode | SequenceNode | MappingNode"
@@ -88,21 +111,23 @@ class Problem:
     path: str
     message: str
     hint: str | None = None
+    column: int = 1
 
 
 class Problems:
     """Collects the mistakes of one file, so that all of them are told at once."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, dialect: Dialect = PLAIN) -> None:
         self.where = where
+        self.dialect = dialect
         self._problems: list[Problem] = []
 
     def __len__(self) -> int:
         return len(self._problems)
 
-    def add(self, line: int, path: str, message: str, hint: str | None = None) -> None:
+    def add(self, line: int, path: str, message: str, hint: str | None = None, *, column: int = 1) -> None:
         """Remember one mistake; the same one is told once. Raises SpecError if there are MAX_PROBLEMS."""
-        problem = Problem(line=line, path=path, message=message, hint=hint)
+        problem = Problem(line=line, path=path, message=message, hint=hint, column=column)
         if problem not in self._problems:
             self._problems.append(problem)
         if len(self._problems) >= MAX_PROBLEMS:
@@ -112,7 +137,8 @@ class Problems:
         """Raise one SpecError that lists every mistake by line, if there is one."""
         if not self._problems:
             return
-        ordered = sorted(self._problems, key=lambda problem: problem.line)
+        columns = self.dialect.columns
+        ordered = sorted(self._problems, key=lambda problem: (problem.line, problem.column if columns else 0))
         first = ordered[0]
         if len(ordered) == 1:
             raise SpecError(self._located(first), hint=first.hint)
@@ -128,7 +154,11 @@ class Problems:
 
     def _located(self, problem: Problem) -> str:
         path = f"{problem.path}: " if problem.path else ""
-        return f"{self.where}:{problem.line}: {path}{problem.message}"
+        return f"{self.place(problem.line, problem.column)}: {path}{problem.message}"
+
+    def place(self, line: int, column: int) -> str:
+        """`file:line`, with the column where the dialect wants it."""
+        return f"{self.where}:{line}:{column}" if self.dialect.columns else f"{self.where}:{line}"
 
 
 def read_text(path: str | PathLike[str]) -> str:
@@ -224,6 +254,7 @@ class _Frame:
     line: int
     column: int
     anchor: str | None
+    tag: str | None
     children: list[Node] = field(default_factory=list)
     size: int = 1
     height: int = 1
@@ -253,16 +284,16 @@ class _Composer:
         elif isinstance(event, yaml.AliasEvent):
             self._take_alias(event.anchor or "")
         elif isinstance(event, yaml.ScalarEvent):
-            self._check_tag(event.tag)
             self._count(1)
             plain = event.style is None or event.style == ""
-            node = ScalarNode(line=self._line, column=self._column, text=event.value, plain=plain)
+            tag = self._kept_tag(event.tag)
+            node = ScalarNode(line=self._line, column=self._column, text=event.value, plain=plain, tag=tag)
             self._attach(node, size=1, height=0, anchor=event.anchor)
         elif isinstance(event, yaml.CollectionStartEvent):
-            self._check_tag(event.tag)
             self._count(1)
             is_mapping = isinstance(event, yaml.MappingStartEvent)
-            self._stack.append(_Frame(is_mapping, self._line, self._column, event.anchor))
+            tag = self._kept_tag(event.tag)
+            self._stack.append(_Frame(is_mapping, self._line, self._column, event.anchor, tag))
             self._check_depth(len(self._stack))
         elif isinstance(event, yaml.CollectionEndEvent):
             self._close()
@@ -279,9 +310,9 @@ class _Composer:
         frame = self._stack.pop()
         node: Node
         if frame.is_mapping:
-            node = MappingNode(line=frame.line, column=frame.column, entries=tuple(self._pairs(frame)))
+            node = MappingNode(line=frame.line, column=frame.column, entries=tuple(self._pairs(frame)), tag=frame.tag)
         else:
-            node = SequenceNode(line=frame.line, column=frame.column, items=tuple(frame.children))
+            node = SequenceNode(line=frame.line, column=frame.column, items=tuple(frame.children), tag=frame.tag)
         self._attach(node, size=frame.size, height=frame.height, anchor=frame.anchor)
 
     def _attach(self, node: Node, *, size: int, height: int, anchor: str | None) -> None:
@@ -297,17 +328,39 @@ class _Composer:
 
     def _pairs(self, frame: _Frame) -> Iterator[tuple[ScalarNode, Node]]:
         first_lines: dict[str, int] = {}
+        merged: list[tuple[ScalarNode, Node]] = []
+        merge_keys = self._problems.dialect.merge_keys
         for key, value in zip(frame.children[::2], frame.children[1::2], strict=True):
-            if not isinstance(key, ScalarNode):
-                self._problems.add(key.line, "", "a key is a list or a mapping, expected text")
+            if isinstance(key, ScalarNode) and key.plain and key.text in merge_keys:
+                merged += self._merged(key, value)
+            elif not isinstance(key, ScalarNode):
+                self._add(key, "a key is a list or a mapping, expected text")
             elif key.plain and key.text == "<<":
-                self._problems.add(key.line, "", "merge keys (`<<`) are not read", "write the keys out")
+                self._add(key, "merge keys (`<<`) are not read", "write the keys out")
             elif key.text in first_lines:
                 shown = quote(key.text[:80])
-                self._problems.add(key.line, "", f"duplicate key `{shown}`, first on line {first_lines[key.text]}")
+                self._add(key, f"duplicate key `{shown}`, first on line {first_lines[key.text]}")
             else:
                 first_lines[key.text] = key.line
                 yield key, value
+        for key, value in merged:
+            if key.text not in first_lines:
+                first_lines[key.text] = key.line
+                yield key, value
+
+    def _merged(self, key: ScalarNode, value: Node) -> list[tuple[ScalarNode, Node]]:
+        """The entries that a merge key brings: of one mapping, or of several, the first ones first."""
+        sources = value.items if isinstance(value, SequenceNode) else (value,)
+        entries: list[tuple[ScalarNode, Node]] = []
+        for source in sources:
+            if not isinstance(source, MappingNode):
+                self._add(key, f"`{key.text}` copies the entries of a mapping, read something else")
+                return []
+            entries += source.entries
+        return entries
+
+    def _add(self, node: Node, message: str, hint: str | None = None) -> None:
+        self._problems.add(node.line, "", message, hint, column=node.column)
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
@@ -318,11 +371,17 @@ class _Composer:
         if depth > MAX_DEPTH:
             self._refuse(f"nested more than {MAX_DEPTH} deep, the most that is read")
 
-    def _check_tag(self, tag: str | None) -> None:
+    def _kept_tag(self, tag: str | None) -> str | None:
         # "!" is how parsers mark a scalar that is text whatever it looks like.
-        if tag is not None and tag != "!":
-            self._refuse(f"tag {quote(tag[:80])} is not read", "remove the tag; plain values are enough")
+        if tag is None or tag == "!":
+            return None
+        known = self._problems.dialect.tags
+        if tag not in known:
+            near = difflib.get_close_matches(tag[:80], known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else "remove the tag; plain values are enough"
+            self._refuse(f"tag {quote(tag[:80])} is not read", hint)
+        return tag
 
     def _refuse(self, message: str, hint: str | None = None) -> NoReturn:
-        located = f"{self._problems.where}:{self._line}: {message}"
+        located = f"{self._problems.place(self._line, self._column)}: {message}"
         raise SpecError(located, hint=hint)
