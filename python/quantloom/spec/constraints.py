@@ -30,6 +30,7 @@ _Target = Literal["temporal", "spatial"]
 _Relation = Literal["=", "<=", ">="]
 
 _BOUNDED = re.compile(r"(<=|>=)\s*([1-9][0-9]{0,15})")
+_BETWEEN = re.compile(r"\s+(?=[<>])")
 _FACTOR = 'a positive integer, `all` for the whole bound, or a limit such as "<=4" or ">=2"'
 _PERMUTATION = "a list of dims from inner to outer, or a mapping with inner and outer"
 
@@ -123,13 +124,14 @@ def _read_block(
     factors_field = record.optional("factors")
     for key, value in factors_field.entries("a mapping from dims to factors") if factors_field else []:
         dim = _read_word(key, vocabulary.dims, "dim")
-        relation, factor = _read_factor(value)
-        factors.append((dim, relation, factor))
-        if relation == "=":
-            fixed.add(value, value.where, level, target, f"the factor of dim {show(dim)}")
-        # After a mistake in the levels the fanout may be a stand-in.
-        if target == "spatial" and relation != "<=" and factor > vocabulary.fanout[level] and not len(value.problems):
-            value.expected(f"at most the fanout of {show(level)}, {vocabulary.fanout[level]}")
+        for relation, factor in _read_factor(value):
+            factors.append((dim, relation, factor))
+            if relation == "=":
+                fixed.add(value, value.where, level, target, f"the factor of dim {show(dim)}")
+            # After a mistake in the levels the fanout may be a stand-in.
+            is_above = relation != "<=" and factor > vocabulary.fanout[level]
+            if target == "spatial" and is_above and not len(value.problems):
+                value.expected(f"at most the fanout of {show(level)}, {vocabulary.fanout[level]}")
     permutation = record.optional("permutation")
     inner, outer = ([], []) if permutation is None else _read_permutation(permutation, vocabulary)
     if permutation is not None:
@@ -152,19 +154,22 @@ def _read_block(
     )
 
 
-def _read_factor(field: Field) -> tuple[_Relation, int]:
-    """(relation, value); value 0 with "=" stands for the dim's whole bound."""
+def _read_factor(field: Field) -> list[tuple[_Relation, int]]:
+    """(relation, value), or two where both limits are given; value 0 with "=" stands for the dim's whole bound."""
     text = field.text_or_empty()
     if text == "all":
-        return "=", 0
-    match = _BOUNDED.fullmatch(text)
-    if match is not None and int(match[2]) <= MAX_COUNT:
-        return ("<=" if match[1] == "<=" else ">="), int(match[2])
-    if not text.isdecimal() or text == "0" or len(text) > 12:
-        hint = "write `all` for the whole bound of the dim" if text == "0" else None
-        field.expected(_FACTOR, hint)
-        return "=", 1
-    return "=", field.integer()
+        return [("=", 0)]
+    parts = [_BOUNDED.fullmatch(part) for part in _BETWEEN.split(text)]
+    limits: list[tuple[_Relation, int]] = [
+        ("<=" if match[1] == "<=" else ">=", int(match[2])) for match in parts if match is not None
+    ]
+    if len(limits) == len(parts) <= 2 and len({relation for relation, _ in limits}) == len(parts):
+        if all(value <= MAX_COUNT for _, value in limits):
+            return limits
+    elif text.isdecimal() and text != "0" and len(text) <= 12:
+        return [("=", field.integer())]
+    field.expected(_FACTOR, "write `all` for the whole bound of the dim" if text == "0" else None)
+    return [("=", 1)]
 
 
 def _read_permutation(field: Field, vocabulary: Vocabulary) -> tuple[list[str], list[str]]:
