@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, Final, NoReturn
 
 from quantloom import __version__
@@ -18,8 +19,9 @@ from quantloom.errors import InternalError, QuantloomError
 
 __all__ = ["COMMANDS", "build_parser", "entry_point", "main"]
 
-# Each command is the module of its name in this package, with add_parser(subparsers); in the order of the help text.
-COMMANDS: Final = ("map", "converge", "evaluate", "count", "table", "search", "show")
+# Each command is the module of its name in this package, with add_parser(subparsers), in the order of the help text;
+# behind a word of Python stands a `_`.
+COMMANDS: Final = ("map", "converge", "evaluate", "count", "table", "search", "show", "import", "export")
 
 EXIT_DONE, EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -35,7 +37,7 @@ def build_parser() -> Parser:
     parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     for name in COMMANDS:
-        command = import_module(f"quantloom.cli.{name}")
+        command = import_module(f"quantloom.cli.{name}{'_' * iskeyword(name)}")
         add_common_options(command.add_parser(commands))
     return parser
 

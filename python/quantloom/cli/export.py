@@ -1,0 +1,81 @@
+"""`quantloom export`: quantloom's accelerators, layers and mappings as files of other tools."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from quantloom.cli.output import print_json, print_lines, wrapped
+from quantloom.cli.parsing import BITS_HELP, Parser, Subparsers
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Subparsers) -> Parser:
+    """Add the command with its kinds of files."""
+    parser = commands.add_parser(
+        "export",
+        help="accelerators, layers and mappings as files of other tools",
+        description="Write what quantloom's files describe so that another tool reads it.",
+        epilog="example:\n  quantloom export timeloop --arch simba -o timeloop",
+    )
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, title="kinds")
+    timeloop = kinds.add_parser(
+        "timeloop",
+        help="Timeloop v0.3: architecture, constraints, ERT and ART, problem, mapping",
+        description="Write an accelerator as architecture.yaml, constraints.yaml and tables.yaml (ERT and ART), and "
+        "where they are given a layer as problem.yaml and its mapping as mapping.yaml. timeloop-model wants all but "
+        "the constraints, timeloop-mapper all but the mapping.",
+        epilog="example:\n"
+        "  quantloom map mobilenet_v1 --arch eyeriss --bits 8 --layer 2 --save best\n"
+        "  quantloom export timeloop --arch eyeriss --workload best/layer02.workload.yaml"
+        " --mapping best/layer02.mapping.yaml -o timeloop",
+    )
+    timeloop.add_argument("-o", "--output", metavar="DIR", required=True, help="where to write; nothing is overwritten")
+    timeloop.add_argument("--arch", metavar="ARCH", required=True, help="an accelerator by name, or a YAML file")
+    timeloop.add_argument("--workload", metavar="W.yaml", help="a layer")
+    timeloop.add_argument("--mapping", metavar="M.yaml", help="a mapping of that layer")
+    timeloop.add_argument(
+        "--bits", metavar="BITS", help=f"the problem's bitwidths: {BITS_HELP}; default: the layer's own"
+    )
+    timeloop.set_defaults(run=export_timeloop)
+    return parser
+
+
+def export_timeloop(args: argparse.Namespace) -> None:
+    """Write all files, and say what the format has no words for."""
+    from quantloom.cli.inputs import bits_by_tensor
+    from quantloom.cli.saved import check_writable, write_whole
+    from quantloom.spec.arch import load_arch
+    from quantloom.spec.bits import load_bits
+    from quantloom.spec.mapping import load_mapping
+    from quantloom.spec.workload import load_workload
+    from quantloom.timeloop import write
+
+    if args.mapping is not None and args.workload is None:
+        args.parser.error("--mapping needs --workload, the layer that it is of")
+    arch = load_arch(args.arch)
+    texts = {
+        "architecture.yaml": write.dump_architecture(arch),
+        "constraints.yaml": write.dump_constraints(arch),
+        "tables.yaml": write.dump_tables(arch),
+    }
+    if args.workload is not None:
+        workload, own_bits = load_workload(args.workload)
+        bits = bits_by_tensor(load_bits(args.bits).for_workload() if args.bits else own_bits, workload)
+        texts["problem.yaml"] = write.dump_problem(workload, bits)
+        if args.mapping is not None:
+            mapping = load_mapping(args.mapping, arch, workload)
+            texts["mapping.yaml"] = write.dump_mapping(mapping, arch, workload)
+    directory = Path(args.output)
+    for name in texts:
+        check_writable(directory / name)
+    for name, text in texts.items():
+        write_whole(directory / name, text)
+    files = [str(directory / name) for name in texts]
+    unsaid = write.unsaid(arch)
+    if args.json:
+        print_json("export timeloop", {"arch": arch.name, "written": files, "not_said": unsaid})
+        return
+    notes = [line for text in unsaid for line in wrapped(f"not in the files: {text}", hang=2)]
+    print_lines([*notes, *(f"written: {file}" for file in files)])

@@ -1,0 +1,1 @@
+"""Timeloop's files, in and out: architectures, constraints, energy and area tables, problems and mappings."""

@@ -1,0 +1,158 @@
+"""Timeloop's input files, each taken apart into its top-level sections (`architecture`, `problem`, `ERT`, ...).
+
+All files are read before anything is told, so one error lists the mistakes of all of them as file:line:column.
+What a file says and quantloom does not take over is noted, never passed over in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from quantloom.errors import SpecError
+from quantloom.spec.reader import Field, did_you_mean
+from quantloom.spec.yaml_nodes import Dialect, Problems, decode
+
+__all__ = ["NODE_TAGS", "Documents", "Note", "Notes", "read_documents"]
+
+NODE_TAGS: Final = ("!Component", "!Container", "!Parallel", "!Pipelined", "!Hierarchical", "!Nothing")
+_SCALAR_TAGS = ("str", "int", "float", "bool", "null", "map", "seq")
+_DIALECT = Dialect(
+    tags=frozenset({*NODE_TAGS, *(f"tag:yaml.org,2002:{tag}" for tag in _SCALAR_TAGS)}),
+    merge_keys=frozenset({"<<", "<<<"}),
+    columns=True,
+)
+# What a section is called in the files -> what it is called here.
+_SECTIONS: Final[Mapping[str, str]] = {
+    **{name: name for name in ("architecture", "problem", "mapping", "mapper", "ERT", "ART", "variables")},
+    **{name: name for name in ("architecture_constraints", "mapspace_constraints")},
+    "arch": "architecture",
+    "constraints": "mapspace_constraints",
+    "mapspace": "mapspace_constraints",
+    "mapspace-constraints": "mapspace_constraints",
+    "architecture-constraints": "architecture_constraints",
+    "ERT_summary": "ERT",
+    "ART_summary": "ART",
+    "components": "components",
+    "compound_components": "components",
+    "primitive_components": "components",
+    "globals": "ignored",
+    "dumped_by_timeloop_front_end": "ignored",
+    "sparse_optimizations": "sparse_optimizations",
+}
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
+
+NoteKind = Literal["assumed", "dropped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something a reader should know. where: file:line:column, or empty. kind: assumed, or dropped from the file."""
+
+    kind: NoteKind
+    where: str
+    text: str
+
+
+class Notes:
+    """What was assumed and what was dropped, each said once."""
+
+    def __init__(self) -> None:
+        self.items: list[Note] = []
+
+    def assume(self, text: str, at: Field | None = None) -> None:
+        """Remember an assumption; `at` is the value it is about."""
+        self._add("assumed", text, at)
+
+    def drop(self, text: str, at: Field | None = None) -> None:
+        """Remember something the files say that quantloom does not take over."""
+        self._add("dropped", text, at)
+
+    def _add(self, kind: NoteKind, text: str, at: Field | None) -> None:
+        note = Note(kind=kind, where="" if at is None else at.where, text=text)
+        if all(note.text != other.text or note.kind != other.kind for other in self.items):
+            self.items.append(note)
+
+
+@dataclass(slots=True)
+class Documents:
+    """The sections of all files by name, with the mistakes and the notes found so far."""
+
+    sections: dict[str, list[Field]] = field(default_factory=dict)
+    problems: list[Problems] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
+    refused: list[SpecError] = field(default_factory=list)
+
+    def all(self, name: str) -> Sequence[Field]:
+        """Every section of this name."""
+        return self.sections.get(name, [])
+
+    def one(self, name: str) -> Field | None:
+        """The section of this name; a second one is a mistake."""
+        found = self.all(name)
+        for other in found[1:]:
+            other.fail(f"a second `{name}`, the first is at {found[0].where}", "give one of the two files")
+        return found[0] if found else None
+
+    @property
+    def has_problems(self) -> bool:
+        """True if anything was wrong so far."""
+        return bool(self.refused) or any(len(problems) for problems in self.problems)
+
+    def raise_if_any(self) -> None:
+        """Raise one SpecError with the mistakes of all files, in the order of the files, if there are any."""
+        errors = list(self.refused)
+        for problems in self.problems:
+            try:
+                problems.raise_if_any()
+            except SpecError as error:
+                errors.append(error)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise SpecError("\n".join(str(error) for error in errors))
+
+
+def read_documents(texts: Sequence[tuple[str, str]]) -> Documents:
+    """Take (name of file, its text) pairs apart; mistakes are collected in the result, nothing is raised."""
+    documents = Documents()
+    for where, text in texts:
+        problems = Problems(where, _DIALECT)
+        documents.problems.append(problems)
+        try:
+            _refuse_templates(where, text)
+            root = Field(decode(text, problems), "", problems)
+        except SpecError as error:
+            documents.refused.append(error)
+            continue
+        _take_sections(root, documents)
+    return documents
+
+
+def _take_sections(root: Field, documents: Documents) -> None:
+    for key, value in root.entries("a Timeloop file: a mapping with architecture, problem, mapping, ERT, ..."):
+        word = key.text_or_empty()
+        if word in _SECTIONS:
+            documents.sections.setdefault(_SECTIONS[word], []).append(value)
+        elif not any(word == other for other in _anchor_holders(root)):
+            key.fail("unknown section", did_you_mean(word, tuple(_SECTIONS), what="known sections"))
+    for section in documents.all("sparse_optimizations"):
+        documents.notes.drop("sparse optimizations: quantloom models dense workloads", section)
+
+
+def _anchor_holders(root: Field) -> list[str]:
+    """Top-level keys that only hold an anchor for others to use; by custom they say so in their name."""
+    return [key.text_or_empty() for key, _ in root.entries() if key.text_or_empty().endswith("_ignore")]
+
+
+def _refuse_templates(where: str, text: str) -> None:
+    """A Jinja template is no YAML; what it would become is for its own tool to say."""
+    found = _TEMPLATE.search(text)
+    if found is None:
+        return
+    line = text.count("\n", 0, found.start()) + 1
+    column = found.start() - text.rfind("\n", 0, found.start())
+    message = f"{where}:{line}:{column}: read the Jinja template `{found.group()[:60]}`, expected plain YAML"
+    raise SpecError(message, hint="render it first (timeloopfe writes parsed-processed-input.yaml, which is read)")
