@@ -35,8 +35,7 @@ def add_parser(commands: Subparsers) -> Parser:
         "mapping.yaml for what they describe. What had to be assumed and what was dropped is printed.",
         epilog="example:\n"
         "  quantloom export timeloop --arch eyeriss -o timeloop\n"
-        "  quantloom import timeloop timeloop/architecture.yaml timeloop/tables.yaml -o mine\n"
-        "  quantloom show arch mine/arch.yaml",
+        "  quantloom import timeloop timeloop/architecture.yaml timeloop/tables.yaml -o mine",
     )
     timeloop.add_argument("files", metavar="FILES", nargs="+", help="Timeloop's YAML files, in any order")
     timeloop.add_argument("-o", "--output", metavar="DIR", required=True, help="where to write; nothing is overwritten")
