@@ -47,7 +47,15 @@ JOINTS: dict[str, set[str]] = {
 # Third-party package -> modules or rooms that may load it.
 LOADERS: dict[str, set[str]] = {
     "yaml": {"spec.yaml_nodes"},
-    "torch": {"zoo", "quant", "demo", "workload.from_torch", "cli.assemble"},
+    "torch": {
+        "zoo",
+        "quant",
+        "demo",
+        "workload.from_torch",
+        "workload.from_export",
+        "workload.torch_models",
+        "cli.assemble",
+    },
     "onnx": {"workload.onnx_file"},
     "pymoo": {"search.nsga2"},
     "matplotlib": {"report"},

@@ -79,8 +79,9 @@ def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progres
 
 
 def _load_network_and_data(config: SearchConfig, threads: int) -> tuple[TracedModel, DataSplits]:
-    if config.model.endswith((".yaml", ".yml")):
-        message = f"{config.model}: a network file has no weights, so its accuracy cannot be measured"
+    if config.model.partition(":")[0].endswith((".yaml", ".yml", ".onnx")):
+        reason = "an ONNX file is read for its shapes" if ".onnx" in config.model else "a network file has no weights"
+        message = f"{config.model}: {reason}, so its accuracy cannot be measured"
         raise SearchError(message, hint="give a model of the zoo with a checkpoint, or package.module:function")
     # torch's OpenMP reads this when it is loaded. Its threads otherwise spin while they wait for each other: on two
     # cores that other processes used too, one accuracy of the demo cost 10 s of CPU instead of 1 s.
@@ -94,13 +95,17 @@ def _load_network_and_data(config: SearchConfig, threads: int) -> tuple[TracedMo
 
         from quantloom.quant.data import load_data
         from quantloom.workload.from_torch import trace
+        from quantloom.workload.torch_models import build_model
 
         torch.set_num_threads(threads)
         data = load_data(config.data)
-        with torch.random.fork_rng(devices=[]):
-            module = source.build()
-        _load_weights(config, module)
-        return trace(module, source.input_shape, name=source.name), data
+        built = build_model(source.build, source.input_shape, source.name)
+        shape = built.image_shape
+        if shape is None:
+            message = f"{source.name}: takes other inputs than one image, so the search has no data for it"
+            raise SearchError(message, hint="return example inputs of one tensor, a batch of 1 first")
+        _load_weights(config, built.module)
+        return trace(built.module, shape, name=source.name), data
 
 
 def _load_weights(config: SearchConfig, module: nn.Module) -> None:

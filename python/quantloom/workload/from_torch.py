@@ -1,13 +1,13 @@
 """Read a Network from a torch module: symbolic trace, one forward pass on zeros for the shapes.
 
-This file alone knows torch.fx. It reads what the quantizer can compute with; network_from_builder() takes what is
-beyond that to torch.export (from_export.py). The walk over the graph is that of graph_reader.py.
+It reads what the quantizer can compute with; from_export.py reads more. The walk over the graph is that of
+graph_reader.py.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from quantloom.workload.network import Network
 from quantloom.workload.operators import TRACED, Action
 from quantloom.workload.products import Convolution, Product, matmul
 
-__all__ = ["TracedModel", "network_from_builder", "network_from_torch", "trace"]
+__all__ = ["TracedModel", "first_line", "in_inference_mode", "network_from_torch", "per_axis", "trace"]
 
 # Packages whose functions are known by their bare name (builtin functions of torch name no package).
 _KNOWN_PACKAGES = {"", "torch", "_operator", "builtins", "math"}
@@ -48,7 +48,7 @@ def trace(module: nn.Module, example_shape: tuple[int, ...], *, name: str | None
     """
     name = name or type(module).__name__
     shape = tuple(example_shape)
-    with _inference_mode(module):
+    with in_inference_mode(module):
         graph_module = _symbolic_trace(module, name)
         values = _run_on_zeros(graph_module, shape, name)
     network = read_network(_Graph(graph_module, values).model_graph(name, shape))
@@ -60,24 +60,12 @@ def network_from_torch(module: nn.Module, input_shape: tuple[int, ...], name: st
     return trace(module, input_shape, name=name).network
 
 
-def network_from_builder(build: Callable[[], object], input_shape: tuple[int, ...], name: str) -> Network:
-    """The network of the module that build() makes; torch's random state is the same afterwards.
-
-    Raises WorkloadError if build() returns anything but a module; other errors as trace().
-    """
-    with torch.random.fork_rng(devices=[]):
-        module = build()
-        if not isinstance(module, nn.Module):
-            message = f"model `{name}` is a {type(module).__name__}, expected a torch.nn.Module"
-            raise WorkloadError(message, hint="the function must return the module itself")
-        return network_from_torch(module, input_shape, name)
-
-
 # ---- tracing ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _inference_mode(module: nn.Module) -> Iterator[None]:
+def in_inference_mode(module: nn.Module) -> Iterator[None]:
+    """Training flags off inside, afterwards as they were."""
     flags = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -91,7 +79,7 @@ def _symbolic_trace(module: nn.Module, name: str) -> fx.GraphModule:
     try:
         return fx.symbolic_trace(module)
     except Exception as error:  # runs the model's own code: anything can be raised
-        message = f"{name} cannot be traced: {_first_line(error)}"
+        message = f"{name} cannot be traced: {first_line(error)}"
         hint = "its forward must not branch or loop on the values of tensors; see torch.fx for what can be traced"
         raise UnsupportedOpError(message, hint=hint) from error
 
@@ -111,9 +99,7 @@ class _ShapeRecorder(fx.Interpreter):
             value: object = super().run_node(n)
         except Exception as error:  # runs the model's own code: anything can be raised
             shapes = ", ".join(str(_shape_of(self.values.get(arg))) for arg in n.all_input_nodes)
-            message = (
-                f"{self._name}: node `{n.name}` ({_target_text(n)}) fails on shapes {shapes}: {_first_line(error)}"
-            )
+            message = f"{self._name}: node `{n.name}` ({_target_text(n)}) fails on shapes {shapes}: {first_line(error)}"
             raise WorkloadError(message, hint="is the input shape right? The first size here is the batch") from error
         self.values[n] = _without_memory(value)
         return value
@@ -148,7 +134,8 @@ def _holds_tensor(value: object) -> bool:
     return isinstance(value, Tensor) or (isinstance(value, list) and any(map(_holds_tensor, value)))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's text that says something, else the name of its class."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -261,14 +248,14 @@ class _Graph:
             input_shape=given,
             weight_shape=shape,
             output_shape=output,
-            stride=_per_axis(arguments.get("stride", 1), len(shape) - 2),
-            dilation=_per_axis(arguments.get("dilation", 1), len(shape) - 2),
+            stride=per_axis(arguments.get("stride", 1), len(shape) - 2),
+            dilation=per_axis(arguments.get("dilation", 1), len(shape) - 2),
             groups=int(arguments.get("groups", 1)),
         )
         return path, convolution
 
 
-def _per_axis(value: object, axes: int) -> tuple[int, ...]:
+def per_axis(value: object, axes: int) -> tuple[int, ...]:
     """Torch's int-or-tuple argument as one number per spatial axis."""
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
     return numbers * axes if len(numbers) == 1 else numbers

@@ -9,18 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from quantloom import zoo
 from quantloom.errors import QuantloomError, WorkloadError
 from quantloom.workload.network import Network
 
-if TYPE_CHECKING:
-    from torch import nn
+__all__ = ["ModelSource", "find_model", "load_network"]
 
-__all__ = ["DEFAULT_INPUT_SHAPE", "ModelSource", "find_model", "load_network"]
-
-DEFAULT_INPUT_SHAPE = (3, 224, 224)  # of a user's function, unless it is given
+_IMAGE_SHAPE = (3, 224, 224)  # what input= and channels= leave open
 
 _FORMS = "a name of the zoo, package.module:function returning a torch.nn.Module, a model.onnx, or a network.yaml"
 _ONNX_FILE = re.compile(r"(?P<path>.+\.onnx)(?::(?P<options>.*))?")
@@ -31,19 +27,26 @@ _SIZE = re.compile(r"(\d{1,6})(?:x(\d{1,6}))?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
-    """A model that can be built: a short name, how to build it, and the shape of one sample it is meant for."""
+    """A model that can be built: a short name, and how to build it.
+
+    build: makes a torch.nn.Module, or a pair of one and its example inputs. input_shape: of one sample, None if it is
+    left to the model. assumes_traffic: whether operators that are not known are taken as traffic.
+    """
 
     name: str
-    build: Callable[[], nn.Module]
-    input_shape: tuple[int, ...]
+    build: Callable[[], object]
+    input_shape: tuple[int, ...] | None
+    assumes_traffic: bool = False
 
 
 def load_network(spec: str, input_shape: tuple[int, ...] | None = None) -> Network:
     """The network that `spec` describes; torch is loaded unless it is a file.
 
     spec: "mobilenet_v2", "mobilenet_v1:width=0.25,input=32,classes=10,channels=1"; "package.module:function" with the
-    current directory importable, and ":input=128,channels=1" or ":input=96x160" (height x width) behind it for samples
-    other than 3x224x224; or a path ending in .yaml or .yml. input_shape: of one sample, instead of the one in `spec`.
+    current directory importable, and ":input=128,channels=1", ":input=96x160" (height x width) or ":shape=16x50" (one
+    sample, any axes) behind it for samples other than 3x224x224; "model.onnx" with sizes of open axes behind it, as in
+    ":batch=1,tokens=128"; or a path ending in .yaml or .yml. ":unknown=traffic" behind a function or an ONNX file takes
+    unknown operators as traffic. input_shape: of one sample, instead of the one in `spec`.
     Raises WorkloadError (unknown model, bad option, code that fails), UnsupportedOpError, or SpecError for a file.
     """
     if spec.endswith((".yaml", ".yml")):
@@ -57,9 +60,10 @@ def load_network(spec: str, input_shape: tuple[int, ...] | None = None) -> Netwo
     if onnx_file is not None:
         return _load_onnx(spec, onnx_file["path"], onnx_file["options"] or "", input_shape)
     source = find_model(spec)
-    from quantloom.workload.from_torch import network_from_builder  # loads torch
+    from quantloom.workload.torch_models import network_from_builder  # loads torch
 
-    return network_from_builder(source.build, input_shape or source.input_shape, source.name)
+    shape = input_shape or source.input_shape
+    return network_from_builder(source.build, shape, source.name, assumes_traffic=source.assumes_traffic)
 
 
 def find_model(spec: str) -> ModelSource:
@@ -67,8 +71,9 @@ def find_model(spec: str) -> ModelSource:
     match = _FUNCTION.fullmatch(spec)
     if match is not None and match["path"] not in zoo.MODEL_NAMES:
         name = f"{match['path']}:{match['function']}"
-        shape = _read_options(spec, (match["options"] or "")[1:])
-        return ModelSource(name=name, build=_find_function(match["path"], match["function"]), input_shape=shape)
+        shape, assumes_traffic = _read_options(spec, (match["options"] or "")[1:])
+        build = _find_function(match["path"], match["function"])
+        return ModelSource(name=name, build=build, input_shape=shape, assumes_traffic=assumes_traffic)
     name = spec.partition(":")[0].strip()
     if name not in zoo.MODEL_NAMES:
         message = f"unknown model `{spec}`"
@@ -103,25 +108,38 @@ def _load_onnx(spec: str, path: str, options: str, input_shape: tuple[int, ...] 
     return network_from_onnx(path, sizes, assumes_traffic=assumes_traffic)
 
 
-def _read_options(spec: str, text: str) -> tuple[int, ...]:
-    """Input shape from "input=96x160,channels=1" behind a function."""
-    channels, height, width = DEFAULT_INPUT_SHAPE
+def _read_options(spec: str, text: str) -> tuple[tuple[int, ...] | None, bool]:
+    """Input shape (None without options about it) and whether unknown operators are traffic, from behind a function."""
+    image: dict[str, tuple[int, int]] = {}
+    shape, assumes_traffic = None, False
     for part in text.split(",") if text else ():
         key, _, value = (piece.strip() for piece in part.partition("="))
         size = _SIZE.fullmatch(value)
         if key == "input" and size is not None:
-            height, width = int(size[1]), int(size[2] or size[1])
+            image[key] = int(size[1]), int(size[2] or size[1])
         elif key == "channels" and size is not None and size[2] is None:
-            channels = int(size[1])
+            image[key] = int(size[1]), 0
+        elif key == "shape" and _SHAPE.fullmatch(value):
+            shape = tuple(map(int, value.split("x")))
+        elif (key, value) == ("unknown", "traffic"):
+            assumes_traffic = True
         else:
             message = f"{spec}: cannot read the option `{part}`"
-            raise WorkloadError(
-                message, hint="behind a function stand input=SIZE or input=HEIGHTxWIDTH, and channels=N"
+            hint = (
+                "behind a function stand input=SIZE or input=HEIGHTxWIDTH, channels=N, shape=16x50 (one sample), "
+                "unknown=traffic"
             )
-    return channels, height, width
+            raise WorkloadError(message, hint=hint)
+    if shape is not None and image:
+        message = f"{spec}: shape= is given beside {' and '.join(f'{key}=' for key in image)}"
+        raise WorkloadError(message, hint="shape= says all of it; leave the other out")
+    if image:
+        channels, height, width = _IMAGE_SHAPE
+        shape = image.get("channels", (channels, 0))[0], *image.get("input", (height, width))
+    return shape, assumes_traffic
 
 
-def _find_function(path: str, function: str) -> Callable[[], nn.Module]:
+def _find_function(path: str, function: str) -> Callable[[], object]:
     """The function (or class) of a module that can be imported from the current directory or the environment."""
     try:
         with _importable_directory(Path.cwd()):
@@ -134,16 +152,16 @@ def _find_function(path: str, function: str) -> Callable[[], nn.Module]:
         message = f"model `{path}:{function}`: module {path} {what} `{function}`"
         raise WorkloadError(message, hint="name a function without arguments that returns a torch.nn.Module")
 
-    def build() -> nn.Module:
+    def build() -> object:
         try:
             with _importable_directory(Path.cwd()):
-                module: nn.Module = found()
+                made: object = found()
         except QuantloomError:
             raise
         except (Exception, SystemExit) as error:  # the user's code: anything can be raised
             message = f"model `{path}:{function}`: the function fails: {type(error).__name__}: {error}"
             raise WorkloadError(message, hint="it is called without arguments") from error
-        return module
+        return made
 
     return build
 

@@ -112,15 +112,15 @@ TRACED = Vocabulary(
 
 _ATEN_NAMES: Mapping[Action, str] = {
     Action.LAYER: (
-        "addmm baddbmm bilinear bmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution"
-        " dot einsum linear matmul mm mv scaled_dot_product_attention"
+        "addmm baddbmm bmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution"
+        " dot einsum gru linear lstm matmul mm mv rnn_relu rnn_tanh scaled_dot_product_attention"
     ),
     Action.FUSE: (
         _NAMES[Action.FUSE].partition("Threshold ")[2] + " acos addcdiv addcmul asin atan atan2 bitwise_and bitwise_not"
         " bitwise_or bitwise_xor clamp_max clamp_min copy cos cosh eq erf erfc exp2 expm1 fill floor floor_divide fmod"
-        " frac ge gt heaviside isinf isnan le lerp log10 log1p log2 log_sigmoid logical_and logical_not logical_or"
-        " logical_xor logit lt masked_fill nan_to_num native_batch_norm ne reciprocal remainder round rsub sgn sign sin"
-        " sinh tan threshold tril triu trunc where xlogy zero"
+        " and or xor frac ge gt heaviside isinf isnan le lerp log10 log1p log2 log_sigmoid logical_and logical_not"
+        " logical_or logical_xor logit lt masked_fill nan_to_num native_batch_norm ne reciprocal remainder round rsub"
+        " sgn sign sin sinh tan threshold tril triu trunc where xlogy zero"
     ),
     Action.VIEW: (
         _NAMES[Action.VIEW].partition("ZeroPad2d ")[2] + " alias constant_pad_nd expand_as flip"
@@ -138,14 +138,15 @@ _ATEN_NAMES: Mapping[Action, str] = {
         "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d all any argmax argmin avg_pool1d avg_pool2d"
         " avg_pool3d cummax cumsum embedding glu grid_sampler grid_sampler_2d group_norm instance_norm layer_norm"
         " linalg_vector_norm local_response_norm log_softmax logsumexp mean native_group_norm native_layer_norm norm"
-        " prod rms_norm fused_rms_norm safe_softmax softmax std sum upsample_bicubic2d"
+        " one_hot prod rms_norm fused_rms_norm safe_softmax softmax std sum upsample_bicubic2d"
         " upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d"
         " upsample_nearest_exact2d upsample_trilinear3d var"
     ),
 }
 _ATEN_SUMS = "add cat concat concatenate maximum minimum rsub stack sub"
 _ATEN_SEVERAL = (
-    "addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor div eq floor_divide fmod gather ge grid_sampler"
+    "and or xor"
+    " addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor div eq floor_divide fmod gather ge grid_sampler"
     " grid_sampler_2d gt index index_put index_select le lerp logical_and logical_or logical_xor lt masked_fill"
     " masked_scatter mul ne pow remainder repeat_interleave scatter scatter_add take_along_dim truediv where xlogy"
 )

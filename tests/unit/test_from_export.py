@@ -1,0 +1,307 @@
+"""Reading networks through torch.export: totals against torch's own counter, attention, inputs, what cannot be read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from quantloom.errors import UnsupportedOpError, WorkloadError
+from quantloom.workload.from_export import network_from_export
+from quantloom.workload.from_torch import network_from_torch
+from quantloom.workload.load import load_network
+from quantloom.workload.network import Network
+from quantloom.workload.torch_models import network_from_builder
+
+
+def counted_macs(module: nn.Module, *args: Tensor) -> int:
+    """MACs as torch counts them while the module runs; its attention is counted in the form of plain products only."""
+    module.train(False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        module(*args)
+    return counter.get_total_flops() // 2
+
+
+def matrices(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.ndim > 1)
+
+
+def exported(module: nn.Module, *args: Tensor) -> Network:
+    return network_from_export(module, args, {}, "net")
+
+
+class VisionTransformer(nn.Module):
+    """Patches by a convolution, a class token, a pre-norm encoder layer, one linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 24, 4, 4)
+        self.token = nn.Parameter(torch.zeros(1, 1, 24))
+        layer = nn.TransformerEncoderLayer(24, 3, 48, activation="gelu", batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(x.shape[0], -1, -1), tokens], dim=1)
+        return self.head(self.encoder(tokens)[:, 0])
+
+
+class MaskedEncoder(nn.Module):
+    """A language model: embedding shared with the head, queries that share keys, a mask that is an input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(40, 16)
+        self.queries, self.keys, self.values = nn.Linear(16, 16), nn.Linear(16, 8), nn.Linear(16, 8)
+        self.head = nn.Linear(16, 40, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        x = self.embed(ids)
+        q, k, v = (layer(x).unflatten(-1, (-1, 4)).transpose(1, 2) for layer in (self.queries, self.keys, self.values))
+        bias = (1.0 - mask[:, None, None, :]) * -1e4
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, enable_gqa=True)
+        return self.head(x + y.transpose(1, 2).flatten(2))
+
+
+class UNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.down1, self.down2 = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 16, 3, padding=1)
+        self.up, self.last = nn.ConvTranspose2d(16, 8, 2, 2), nn.Conv2d(16, 8, 3, padding=1)
+        self.out = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.relu(self.down1(x))
+        b = F.relu_(self.down2(F.max_pool2d(a, 2)))
+        return self.out(F.relu(self.last(torch.cat([a, self.up(b)], dim=1))))
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs"),
+    [
+        (VisionTransformer(), (torch.zeros(1, 3, 16, 16),)),
+        (MaskedEncoder(), (torch.zeros(1, 5, dtype=torch.long), torch.ones(1, 5))),
+        (UNet(), (torch.zeros(1, 1, 8, 12),)),
+        (
+            nn.Sequential(nn.Conv3d(2, 4, 3), nn.ReLU(), nn.Conv3d(4, 4, (1, 3, 3), groups=2)),
+            (torch.zeros(1, 2, 6, 7, 8),),
+        ),
+        (nn.MultiheadAttention(12, 3), (torch.zeros(5, 1, 12), torch.zeros(7, 1, 12), torch.zeros(7, 1, 12))),
+        (
+            nn.Sequential(nn.Conv1d(2, 8, 5, stride=2, dilation=2), nn.Flatten(), nn.Linear(8 * 8, 4)),
+            (torch.zeros(1, 2, 24),),
+        ),
+    ],
+    ids=["vit", "masked encoder", "u-net", "3-d", "attention", "1-d"],
+)
+def test_totals_equal_those_that_torch_counts(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    network = exported(module, *inputs)
+    assert network.macs == counted_macs(module, *inputs)
+    tokens = module.token.numel() if isinstance(module, VisionTransformer) else 0
+    assert network.weights + network.tables + tokens == matrices(module)
+
+
+def test_exported_and_traced_networks_of_a_model_are_the_same() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6(inplace=True))
+            self.block = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1))
+            self.head = nn.Linear(16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            x = torch.cat([x + self.block(x), x], 1)
+            return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+    model = Residual()
+    traced, network = network_from_torch(model, (3, 9, 9), "net"), exported(model, torch.zeros(1, 3, 9, 9))
+    layers = [
+        [(layer.name, layer.workload, layer.input_edge, layer.output_edge) for layer in found.layers]
+        for found in (traced, network)
+    ]
+    assert layers[0] == layers[1]
+    assert network.edge_groups == traced.edge_groups
+    assert [edge.shape for edge in network.edges] == [edge.shape for edge in traced.edges]
+
+
+def test_attention_is_two_products_of_edges_that_carry_the_bits_of_what_they_read() -> None:
+    network = exported(MaskedEncoder(), torch.zeros(1, 5, dtype=torch.long), torch.ones(1, 5))
+    edges, names = network.edges, [layer.name for layer in network.layers]
+    assert names[:3] == ["queries", "keys", "values"]
+    scores, values = (layer for layer in network.layers if layer.weights_edge is not None)
+    assert {dim: scores.workload.dims[dim] for dim in "GCMN"} == {"G": 2, "C": 4, "M": 5, "N": 2 * 5}
+    assert {dim: values.workload.dims[dim] for dim in "GCMN"} == {"G": 2, "C": 5, "M": 4, "N": 2 * 5}
+    assert edges[scores.input_edge].name == "queries"
+    assert edges[scores.weights_edge or 0].name == "keys"
+    assert edges[values.weights_edge or 0].name == "values"
+    assert edges[values.input_edge].shape == (4, 5, 5)
+    softmax = next(operator for operator in network.operators if operator.kind == "softmax")
+    assert (softmax.treatment, softmax.writes) == ("traffic", values.input_edge)
+    assert (softmax.elements_read, softmax.elements_written) == (100, 100)
+
+
+def test_embedding_shared_with_the_head_is_stored_once() -> None:
+    network = exported(MaskedEncoder(), torch.zeros(1, 5, dtype=torch.long), torch.ones(1, 5))
+    assert network.tables == 0
+    assert network.layer("head").weights_elements == 40 * 16
+    lookup = next(operator for operator in network.operators if operator.kind == "embedding")
+    assert (lookup.treatment, lookup.elements_read, lookup.elements_written) == ("traffic", 5 + 5 * 16, 5 * 16)
+
+
+@pytest.mark.parametrize(("kind", "layers", "both"), [(nn.LSTM, 2, True), (nn.GRU, 1, True), (nn.RNN, 2, False)])
+def test_recurrent_layers_multiply_inputs_and_states(kind: type[nn.RNNBase], layers: int, both: bool) -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = kind(6, 5, num_layers=layers, bidirectional=both, batch_first=True)
+            self.head = nn.Linear(10 if both else 5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.rnn(x)[0])
+
+    module = Last()
+    network = exported(module, torch.zeros(1, 7, 6))
+    assert network.weights == matrices(module)
+    assert network.macs == 7 * matrices(module)  # every weight once a step
+    assert network.edges[-1].shape == (7, 3)
+
+
+def test_products_with_parameters_on_either_side_are_layers_with_weights() -> None:
+    class Mixer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Parameter(torch.zeros(5, 4)), nn.Parameter(torch.zeros(6, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.einsum("ij,bjk->bik", self.left, x) @ self.right.t().mT
+
+    network = exported(Mixer(), torch.zeros(1, 4, 6))
+    assert [(layer.name, layer.weights_elements, layer.weights_edge) for layer in network.layers] == [
+        ("left", 20, None),
+        ("right", 18, None),
+    ]
+    assert network.macs == 5 * 4 * 6 + 5 * 6 * 3
+
+
+def test_a_value_changed_in_place_after_it_was_read_is_told_apart() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x)
+            z = self.second(y)
+            y.relu_()
+            return y + z
+
+    network = exported(InPlace(), torch.zeros(1, 4))
+    assert network.edges[network.layer("second").input_edge].name == "first"
+    assert [edge.name for edge in network.edges] == ["x", "first", "second", "relu", "add"]
+
+
+def test_export_changes_nothing_in_the_module_or_in_torch() -> None:
+    model = VisionTransformer()
+    model.head.eval()
+    flags = [part.training for part in model.modules()]
+    was_fast, grad = torch.backends.mha.get_fastpath_enabled(), torch.is_grad_enabled()
+    exported(model, torch.zeros(1, 3, 16, 16))
+    assert [part.training for part in model.modules()] == flags
+    assert (torch.backends.mha.get_fastpath_enabled(), torch.is_grad_enabled()) == (was_fast, grad)
+
+
+# ---- from what a function returns ------------------------------------------------------------------------------------
+
+USER_MODULE = """
+import torch
+from torch import nn
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+    def forward(self, x, y=None):
+        return self.fc(x * y)
+class Branch(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+class Odd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+    def forward(self, x):
+        return torch.linalg.inv(torch.fft.fft(self.fc(x)).real.unsqueeze(-1) * torch.eye(4))
+def by_name():
+    return Two(), {"x": torch.zeros(1, 5, 4), "y": torch.ones(1, 5, 4)}
+def by_position():
+    return Two(), (torch.zeros(1, 5, 4), torch.ones(1, 5, 4))
+def one_tensor():
+    return nn.Linear(4, 3), torch.zeros(1, 5, 4)
+def up():
+    return nn.ConvTranspose2d(3, 4, 2, 2)
+def sequence():
+    return nn.Linear(4, 3)
+def text():
+    return nn.Linear(4, 3), "zeros"
+"""
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"export_models_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(USER_MODULE)
+    monkeypatch.chdir(tmp_path)
+    return name
+
+
+def test_function_gives_example_inputs_by_name_by_position_or_as_one_tensor(models: str) -> None:
+    for function in ("by_name", "by_position", "one_tensor"):
+        network = load_network(f"{models}:{function}")
+        assert (network.macs, network.input_shape) == (5 * 12, (5, 4))
+    assert load_network(f"{models}:sequence:shape=7x4").macs == 7 * 12
+    assert load_network(f"{models}:up:input=5").macs == 3 * 4 * 4 * 25
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        ("text", WorkloadError, "example inputs are a str, expected a tensor, a tuple or a dict"),
+        ("one_tensor:shape=5x4", WorkloadError, "an input shape is given, but the function returns example inputs"),
+        ("sequence:shape=5x4,input=3", WorkloadError, "shape= is given beside input="),
+        ("sequence:shape=5x", WorkloadError, "cannot read the option `shape=5x`"),
+        ("Branch:shape=4", UnsupportedOpError, "Branch cannot be exported: "),
+        ("sequence:shape=5x3", WorkloadError, "fails on shapes (1, 5, 3)"),
+    ],
+)
+def test_function_that_cannot_be_read_is_one_clear_error(
+    models: str, model: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        load_network(f"{models}:{model}")
+    assert message in str(caught.value)
+
+
+def test_unknown_operators_are_reported_together_and_can_be_taken_as_traffic(models: str) -> None:
+    with pytest.raises(UnsupportedOpError) as caught:
+        load_network(f"{models}:Odd:shape=4")
+    assert all(f"\n  node `{name}`: {name}" in caught.value.message for name in ("fft_fft", "linalg_inv"))
+    assert "with `unknown=traffic` behind the model" in (caught.value.hint or "")
+    network = load_network(f"{models}:Odd:shape=4,unknown=traffic")
+    assumed = [operator for operator in network.operators if operator.treatment == "assumed"]
+    assert len(assumed) >= 2
+    assert network.macs == 16
+
+
+def test_other_things_than_modules_are_refused() -> None:
+    with pytest.raises(WorkloadError, match=r"model `m` is a int, expected a torch\.nn\.Module"):
+        network_from_builder(lambda: 3, None, "m")
+    network = network_from_builder(lambda: (nn.Linear(3, 2), (torch.zeros(4, 3),)), None, "m")
+    assert math.prod(network.edges[0].shape) == 12
