@@ -13,6 +13,7 @@ from pathlib import Path
 import quantloom
 from quantloom import _core
 from quantloom.errors import SpecError
+from quantloom.spec.arch_energy import ENERGY_KEYS, MAC_ENERGY_KEYS, read_level_energy, read_mac_energy
 from quantloom.spec.constraints import Vocabulary, read_constraints, read_level_keep
 from quantloom.spec.precision import read_precision
 from quantloom.spec.reader import Field, Record, closest, read_document, show
@@ -37,19 +38,6 @@ _LEVEL_KEYS = (
     "bypass",
     "energy_pj",
     "area_um2",
-)
-_ENERGY_KEYS = (
-    "read",
-    "write",
-    "fill",
-    "update",
-    "address",
-    "hop",
-    "router",
-    "adder",
-    "leak_per_cycle",
-    "idle_per_cycle",
-    "source",
 )
 _ARITHMETIC_KEYS = ("name", "word_bits", "instances", "energy_pj", "area_um2", "precision", "psum_bits")
 _PACKINGS = ("word", "dense", "none")
@@ -207,14 +195,22 @@ def _read_level(record: Record) -> _core.Level:
     packing = record.optional("packing")
     network = _read_network(record)
     energy_field = record.required("energy_pj", "a mapping with read, write (or fill and update) and source")
-    energy = None if energy_field is None else energy_field.record(_ENERGY_KEYS, "a mapping with read, write, source")
+    energy = None if energy_field is None else energy_field.record(ENERGY_KEYS, "a mapping with read, write, source")
     address = None if energy is None else energy.optional("address")
+    word_bits, capacity_words = _read_word_bits(record), _read_capacity(record, block_words, is_dram=is_dram)
+    found = read_level_energy(
+        energy,
+        width_bits=word_bits * block_words * cluster_size,
+        rows=-(-(capacity_words or 0) // block_words),
+        cluster=cluster_size,
+        is_dram=is_dram,
+    )
     return _core.Level(
         name=_read_name(record, "the level's name"),
-        word_bits=_read_word_bits(record),
+        word_bits=word_bits,
         block_words=block_words,
         cluster_size=cluster_size,
-        capacity_words=_read_capacity(record, block_words, is_dram=is_dram),
+        capacity_words=capacity_words,
         instances=mesh_x * mesh_y,
         mesh_x=mesh_x,
         mesh_y=mesh_y,
@@ -222,12 +218,12 @@ def _read_level(record: Record) -> _core.Level:
         write_bandwidth=bandwidth["write"],
         shared_bandwidth=bandwidth["shared"],
         is_dram=is_dram,
-        energy=_read_access_energy(energy),
+        energy=found.access,
         address_energy_pj=None if address is None else address.number(),
         hop_energy_pj=0.0 if energy is None else energy.number("hop", 0.0),
         router_energy_pj=0.0 if energy is None else energy.number("router", 0.0),
         leak_energy_pj=0.0 if energy is None else energy.number("leak_per_cycle", 0.0),
-        area_um2=record.number("area_um2", 0.0),
+        area_um2=record.number("area_um2", found.area_um2),
         bandwidth_in_bits=in_bits,
         packing=None if packing is None else packing.choice(_PACKINGS, "packing"),
         multicast=network["multicast"],
@@ -306,47 +302,6 @@ def _read_bandwidth(record: Record) -> tuple[dict[str, float | None], bool]:
     return bandwidth, bits is not None
 
 
-def _read_access_energy(energy: Record | None) -> _core.AccessEnergy:
-    """Energies of one block access; `write` stands for both fill and update."""
-    if energy is None:
-        return _core.AccessEnergy(read_pj=0.0, fill_pj=0.0, update_pj=0.0)
-    pj = {"read": 0.0, "fill": 0.0, "update": 0.0}
-    for action in pj:
-        key = "write" if action != "read" and "write" in energy else action
-        found = energy.required(key, "pJ of one block access (`write` gives both fill and update)")
-        pj[action] = 0.0 if found is None else found.number()
-        twice = energy.optional(action)
-        if key == "write" and twice is not None:
-            twice.fail("given beside `write`, which stands for it; expected `write`, or `fill` and `update`")
-    source = _read_sources(energy)
-    return _core.AccessEnergy(
-        read_pj=pj["read"],
-        fill_pj=pj["fill"],
-        update_pj=pj["update"],
-        read_source=source["read"],
-        fill_source=source["fill"],
-        update_source=source["update"],
-    )
-
-
-def _read_sources(energy: Record) -> dict[str, str]:
-    """Where each energy comes from: one text for all, or a mapping with the actions as keys."""
-    actions = ("read", "fill", "update")
-    what = "where the energies come from: text, or text for each of read, write (or fill and update)"
-    found = energy.required("source", what)
-    if found is None:
-        return dict.fromkeys(actions, "")
-    if not found.is_mapping:
-        return dict.fromkeys(actions, found.text(what))
-    texts = found.record(("read", "write", "fill", "update"))
-    sources = {}
-    for action in actions:
-        key = "write" if action != "read" and action not in texts else action
-        text = texts.required(key, "where this energy comes from")
-        sources[action] = "" if text is None else text.text("where this energy comes from")
-    return sources
-
-
 def _read_arithmetic(field: Field | None) -> _core.Arithmetic:
     if field is None:
         return _core.Arithmetic(name="", instances=1, mesh_x=1, mesh_y=1, word_bits=1, energy_pj=0.0)
@@ -354,15 +309,12 @@ def _read_arithmetic(field: Field | None) -> _core.Arithmetic:
     mesh_x, mesh_y = _read_instances(record)
     what = "a mapping with mac (pJ of one multiply-accumulate) and source"
     energy_field = record.required("energy_pj", what)
-    energy_pj, energy_source, leak, idle = 0.0, "", 0.0, 0.0
-    if energy_field is not None:
-        energy = energy_field.record(("mac", "leak_per_cycle", "idle_per_cycle", "source"), what)
-        mac = energy.required("mac", "pJ of one multiply-accumulate")
-        source = energy.required("source", "where the energy comes from, as text")
-        energy_pj = 0.0 if mac is None else mac.number()
-        energy_source = "" if source is None else source.text("where the energy comes from, as text")
-        leak, idle = energy.number("leak_per_cycle", 0.0), energy.number("idle_per_cycle", 0.0)
+    energy_pj, energy_source, area_um2, leak, idle = 0.0, "", 0.0, 0.0, 0.0
     word_bits = _read_word_bits(record)
+    if energy_field is not None:
+        energy = energy_field.record(MAC_ENERGY_KEYS, what)
+        energy_pj, energy_source, area_um2 = read_mac_energy(energy, word_bits)
+        leak, idle = energy.number("leak_per_cycle", 0.0), energy.number("idle_per_cycle", 0.0)
     return _core.Arithmetic(
         name=_read_name(record, "the units' name"),
         instances=mesh_x * mesh_y,
@@ -371,7 +323,7 @@ def _read_arithmetic(field: Field | None) -> _core.Arithmetic:
         word_bits=word_bits,
         energy_pj=energy_pj,
         energy_source=energy_source,
-        area_um2=record.number("area_um2", 0.0),
+        area_um2=record.number("area_um2", area_um2),
         mac_table=read_precision(record.optional("precision"), word_bits, energy_pj),
         psum_bits=record.integer("psum_bits", 0, maximum=MAX_PSUM_BITS),
         leak_energy_pj=leak,
