@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from quantloom._core import Arch, Constraint, Workload, evaluate
+from quantloom._core import Arch, Constraint, Level, Workload, evaluate
 from quantloom.spec.arch import arch_names, load_arch, parse_arch
 from quantloom.spec.arch_text import dump_arch
 from quantloom.spec.mapping import parse_mapping
@@ -84,11 +84,18 @@ HARDWARE = (
 )
 
 
+def in_words(level: Level, field: str) -> Any:
+    """A field of a level; bandwidths in words, as Timeloop has them."""
+    value = getattr(level, field)
+    is_in_bits = level.bandwidth_in_bits and field.endswith("bandwidth") and value is not None
+    return value / level.word_bits if is_in_bits else value
+
+
 def assert_same_hardware(ours: Arch, other: Arch, *, with_energies: bool = True) -> None:
     assert [level.name for level in ours.levels] == [level.name for level in other.levels]
     for a, b in zip(ours.levels, other.levels, strict=True):
         fields = [field for field in HARDWARE if with_energies or field != "area_um2"]
-        assert {f: getattr(a, f) for f in fields} == {f: getattr(b, f) for f in fields}
+        assert {f: in_words(a, f) for f in fields} == {f: in_words(b, f) for f in fields}
         if with_energies:
             pj = ("read_pj", "fill_pj", "update_pj")
             assert [getattr(a.energy, f) for f in pj] == [getattr(b.energy, f) for f in pj]
