@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from quantloom.errors import UnsupportedOpError, WorkloadError
+from quantloom.errors import QuantloomError, UnsupportedOpError, WorkloadError
 from quantloom.workload.from_export import network_from_export
 from quantloom.workload.from_torch import network_from_torch
 from quantloom.workload.network import Network
@@ -70,16 +70,19 @@ def network_from_builder(
 ) -> Network:
     """The network of what build() returns: traced as the quantizer of the search does, exported where that fails.
 
-    Errors as build_model(), trace() and network_from_export(); of a model that neither can read, those of the export.
+    Errors as build_model(), trace() and network_from_export(); of a model that neither can read those of the export,
+    unless tracing knows the node that fails on its shapes (or, maybe, only on the zeros it is run with).
     """
     model = build_model(build, input_shape, name)
-    traced_error: UnsupportedOpError | None = None
+    traced_error: QuantloomError | None = None
     if model.image_shape is not None:
         try:
             return network_from_torch(model.module, model.image_shape, name)
-        except UnsupportedOpError as error:
+        except (UnsupportedOpError, WorkloadError) as error:
             traced_error = error
     try:
         return network_from_export(model.module, model.args, model.kwargs, name, assumes_traffic=assumes_traffic)
-    except UnsupportedOpError as error:
+    except (UnsupportedOpError, WorkloadError) as error:
+        if isinstance(traced_error, WorkloadError):
+            raise traced_error from error
         raise error from traced_error
