@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from quantloom.cli.nest import mapping_json, nest_lines
@@ -31,9 +32,10 @@ def add_parser(commands: Subparsers) -> Parser:
         "arch",
         help="levels, energies and constraints; without a name the known accelerators",
         description="Print the hierarchy of an accelerator with capacities, fanout, energies and their sources.",
-        epilog="example:\n  quantloom show arch simba",
+        epilog="example:\n  quantloom show arch simba --svg simba.svg",
     )
     arch.add_argument("arch", metavar="ARCH", nargs="?", help="an accelerator by name, or a YAML file")
+    arch.add_argument("--svg", metavar="FILE", help="draw it into an SVG file, which must not be there yet")
     arch.set_defaults(run=show_arch)
     model = kinds.add_parser(
         "model",
@@ -66,6 +68,8 @@ def show_arch(args: argparse.Namespace) -> None:
     """Print one accelerator, or the names of all."""
     from quantloom.spec.arch import arch_names, find_arch, load_arch
 
+    if args.arch is None and args.svg is not None:
+        args.parser.error("--svg needs ARCH, the accelerator to draw")
     if args.arch is None:
         if args.json:
             print_json("show arch", {"archs": [{"name": name, "file": str(find_arch(name))} for name in arch_names()]})
@@ -73,10 +77,23 @@ def show_arch(args: argparse.Namespace) -> None:
             print_lines([f"{name}  {find_arch(name)}" for name in arch_names()])
         return
     arch = load_arch(args.arch)
+    if args.svg is not None:
+        draw_arch(arch, Path(args.svg))
     if args.json:
         print_json("show arch", arch_json(arch))
     else:
         print_lines(arch_lines(arch))
+
+
+def draw_arch(arch: Arch, path: Path) -> None:
+    """Write the drawing of an accelerator as SVG."""
+    from quantloom.cli.arch_rows import arch_rows
+    from quantloom.cli.saved import check_writable, write_whole
+    from quantloom.report.arch_drawing import draw_arch_svg
+
+    check_writable(path)
+    rows, sources = arch_rows(arch)
+    write_whole(path, draw_arch_svg(arch.name, f"source: {arch.source}", rows, sources))
 
 
 def arch_json(arch: Arch) -> dict[str, object]:
