@@ -180,8 +180,9 @@ void bind_costs(py::module_& m) {
       },
       py::arg("arch"), py::arg("workload"), py::kw_only(), py::arg("bits") = std::map<std::string, int>{},
       py::arg("model") = std::string(cost_model_names().front()), py::arg("packing") = "word", py::arg("psum_bits") = 0,
-      "Whether evaluate_batch() prices many mappings at a time here. It goes one by one for the compat model, for networks with\n"
-      "energies, without reduction or with forwarding, for dims in two ranks, and for counts that may pass 2^50.");
+      "Whether evaluate_batch() prices many mappings at a time here. It goes one by one for networks with energies, dims in two\n"
+      "ranks and counts that may pass 2^50; in the default model for networks without reduction or with forwarding; in compat\n"
+      "for outputs with ranks that are sums or multiples of dims, and for mappings whose children may take data from each other.");
 }
 
 }  // namespace

@@ -131,7 +131,10 @@ void BatchEvaluator::Buffers::run_lanes(const Shared& shared, const MappingBatch
   shared.kernel(shared.plan, block, *arrays, single.scratch.exact);
   std::memcpy(result.energy_pj + first, block.energy_pj, sizeof block.energy_pj);
   std::memcpy(result.cycles + first, block.cycles, sizeof block.cycles);
-  for (std::size_t i = 0; i < kLanes; ++i) result.status[first + i] = static_cast<std::uint8_t>(block.status[i]);
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    result.status[first + i] = static_cast<std::uint8_t>(block.status[i]);
+    if (block.open[i] != 0) run_single(shared, batch, first + i, result);
+  }
 }
 
 // At most kLanes mappings that keep the same, wherever they lie.
@@ -154,6 +157,7 @@ void BatchEvaluator::Buffers::run_listed(const Shared& shared, const MappingBatc
     result.energy_pj[list[i]] = block.energy_pj[i];
     result.cycles[list[i]] = block.cycles[i];
     result.status[list[i]] = static_cast<std::uint8_t>(block.status[i]);
+    if (block.open[i] != 0) run_single(shared, batch, list[i], result);
   }
 }
 

@@ -28,12 +28,13 @@ struct LaneBlock {
   alignas(64) double energy_pj[kLanes];
   alignas(64) double cycles[kLanes];
   alignas(64) std::int64_t status[kLanes];  // of BatchStatus
+  alignas(64) std::int64_t open[kLanes];    // not 0: the kernel does not have what this mapping needs
 };
 
 // Arrays of one double a lane, handed out anew for every block.
 struct LaneArrays {
   static constexpr int kPerSlot = 2 * kMaxTensors + 5 * kMaxLaneWindows + kMaxDims + 4;
-  static constexpr int kPerTile = 8 + kMaxRanks;
+  static constexpr int kPerTile = 10 + kMaxRanks + 2 * kMaxLaneWindows;
   static constexpr int kMost = kMaxLaneSlots * kPerSlot + kMaxLevels * kMaxTensors * kPerTile;
   alignas(64) double of[kMost][kLanes];
 };

@@ -87,11 +87,12 @@ double plan_rates(const Arch& arch, const Workload& workload, int t, std::span<c
   return largest;
 }
 
-LaneLevel plan_level(const Level& level) {
+LaneLevel plan_level(const Level& level, CostModel model) {
+  const bool compat = model == CostModel::compat;
   LaneLevel out;
   out.bounded = level.capacity_words.has_value();
   out.capacity = static_cast<double>(level.capacity_words.value_or(0));
-  out.multicast = level.multicast;
+  out.multicast = compat || level.multicast;
   out.clustered = level.cluster_size > 1;
   out.mesh_x = static_cast<double>(level.mesh_x);
   out.mesh_y = static_cast<double>(level.mesh_y);
@@ -103,7 +104,7 @@ LaneLevel plan_level(const Level& level) {
   out.update_pj = level.energy.update_pj;
   out.address_pj = level.address_energy_pj.value_or(0);
   out.leak_pj = level.leak_energy_pj;
-  out.idle_pj = level.idle_energy_pj;
+  out.idle_pj = compat ? 0 : level.idle_energy_pj;
   out.bits_per_word = level.bandwidth_in_bits ? static_cast<double>(level.word_bits) : 1;
   out.read_bandwidth = level.read_bandwidth.value_or(0);
   out.write_bandwidth = level.write_bandwidth.value_or(0);
@@ -112,10 +113,18 @@ LaneLevel plan_level(const Level& level) {
   return out;
 }
 
-bool has_plain_networks(const Arch& arch) {
-  return std::all_of(arch.levels().begin(), arch.levels().end(), [](const Level& level) {
-    return level.hop_energy_pj == 0 && level.router_energy_pj == 0 && level.adder_energy_pj == 0 && level.reduction && !level.forwarding;
+bool has_plain_networks(const Arch& arch, CostModel model) {
+  return std::all_of(arch.levels().begin(), arch.levels().end(), [&](const Level& level) {
+    if (level.hop_energy_pj != 0 || level.router_energy_pj != 0) return false;
+    return model == CostModel::compat || (level.adder_energy_pj == 0 && level.reduction && !level.forwarding);
   });
+}
+
+// Every rank of the output is one dim: what compat calls a partition is then what passes through.
+bool has_plain_output(const LanePlan& plan) {
+  const LaneTensor& output = plan.tensors[plan.output];
+  return std::all_of(output.ranks, output.ranks + output.num_ranks,
+                     [](const LaneRank& rank) { return rank.num_terms == 1 && rank.terms[0].coefficient == 1; });
 }
 
 bool has_separate_ranks(const Workload& workload) {
@@ -130,7 +139,8 @@ LanePlan plan_lanes(const Arch& arch, const Workload& workload, std::span<const 
   out.num_dims = workload.num_dims();
   out.num_levels = arch.num_levels();
   out.num_tensors = workload.num_tensors();
-  if (options.model != CostModel::default_model || !has_plain_networks(arch) || !has_separate_ranks(workload)) return out;
+  out.compat = options.model == CostModel::compat;
+  if (!has_plain_networks(arch, options.model) || !has_separate_ranks(workload)) return out;
   const auto macs = static_cast<double>(workload.macs());
   double largest = macs;  // number the kernel may meet
   double words = 0;  // of all tensors, at most
@@ -144,7 +154,7 @@ LanePlan plan_lanes(const Arch& arch, const Workload& workload, std::span<const 
   }
   largest = std::max(largest, words);
   for (int l = 0; l < out.num_levels; ++l) {
-    const LaneLevel& level = out.levels[l] = plan_level(arch.level(l));
+    const LaneLevel& level = out.levels[l] = plan_level(arch.level(l), options.model);
     for (const double bandwidth : {level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth}) {
       if (bandwidth > 0) largest = std::max(largest, 2 * words * level.bits_per_word / std::min(1.0, bandwidth));
     }
@@ -158,10 +168,12 @@ LanePlan plan_lanes(const Arch& arch, const Workload& workload, std::span<const 
   out.arithmetic_pj = macs * mode.energy_pj;
   out.compute = lane_rate({mode.rate.cycles, mode.rate.macs});
   largest = std::max(largest, macs * static_cast<double>(mode.rate.cycles));
-  out.unit_leak_pj = units.leak_energy_pj;
-  out.unit_idle_pj = units.idle_energy_pj;
-  out.leaks = out.leaks || units.leak_energy_pj != 0 || units.idle_energy_pj != 0;
-  out.usable = largest < kLaneLargest && out.num_windows <= kMaxLaneWindows;
+  if (!out.compat) {
+    out.unit_leak_pj = units.leak_energy_pj;
+    out.unit_idle_pj = units.idle_energy_pj;
+  }
+  out.leaks = out.leaks || out.unit_leak_pj != 0 || out.unit_idle_pj != 0;
+  out.usable = largest < kLaneLargest && out.num_windows <= kMaxLaneWindows && (!out.compat || has_plain_output(out));
   return out;
 }
 

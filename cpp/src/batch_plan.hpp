@@ -82,6 +82,7 @@ struct LaneTensor {
 
 struct LanePlan {
   bool usable = false;
+  bool compat = false;          // counts as the compat model does
   int num_dims = 0;
   int num_levels = 0;
   int num_tensors = 0;

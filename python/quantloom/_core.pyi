@@ -984,8 +984,9 @@ def is_batch_vectorized(
     psum_bits: typing.SupportsInt | typing.SupportsIndex = 0,
 ) -> bool:
     """
-    Whether evaluate_batch() prices many mappings at a time here. It goes one by one for the compat model, for networks with
-    energies, without reduction or with forwarding, for dims in two ranks, and for counts that may pass 2^50.
+    Whether evaluate_batch() prices many mappings at a time here. It goes one by one for networks with energies, dims in two
+    ranks and counts that may pass 2^50; in the default model for networks without reduction or with forwarding; in compat
+    for outputs with ranks that are sums or multiples of dims, and for mappings whose children may take data from each other.
     """
 
 def optimize(

@@ -201,12 +201,12 @@ def test_an_empty_batch() -> None:
 def test_which_evaluations_are_vectorized() -> None:
     arch = load_arch("eyeriss")
     assert _core.is_batch_vectorized(arch, DENSE, bits=BITS)
-    assert not _core.is_batch_vectorized(arch, DENSE, bits=BITS, model="compat")
+    assert _core.is_batch_vectorized(arch, DENSE, bits=BITS, model="compat")
 
 
 def test_other_python_threads_run_meanwhile() -> None:
     arch = load_arch("simba")
-    batch = Mapspace(arch, DENSE).sample_batch(3000, seed=2)
+    batch = Mapspace(arch, DENSE).sample_batch(100_000, seed=2)
     evaluation = threading.Thread(target=lambda: evaluate_batch(arch, DENSE, batch, model="compat"))
     evaluation.start()
     turns = 0

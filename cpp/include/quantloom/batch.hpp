@@ -77,8 +77,9 @@ class BatchEvaluator {
   void evaluate(const MappingBatch& batch, std::size_t first, std::size_t count, const BatchResult& result) noexcept;
   void evaluate(const MappingBatch& batch, const BatchResult& result) noexcept { evaluate(batch, 0, batch.count, result); }
 
-  // Whether mappings are priced many at a time. Otherwise one by one: compat, energies of hops, routers and adders,
-  // networks that share less or more than equal tiles, dims in two ranks, counts that may pass 2^50.
+  // Whether mappings are priced many at a time. Otherwise one by one: energies of hops and routers, dims in two ranks,
+  // counts that may pass 2^50; default: energies of adders, networks that share less or more than equal tiles; compat:
+  // output ranks that are sums or multiples of dims, and the mappings whose children may take data from each other.
   [[nodiscard]] bool is_vectorized() const noexcept;
 
  private:
