@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "fit.hpp"
 #include "nest.hpp"
@@ -28,20 +29,40 @@ void check_stepped_loops(const Nest& nest) {
   }
 }
 
+// What the kept tensors take of a level, each with its words.
+std::string list_words(const Arch& arch, const Workload& workload, const Nest& nest, int level, std::span<const TensorBits> bits, const EvaluateOptions& options) {
+  std::string out;
+  for (int t = 0; t < workload.num_tensors(); ++t) {
+    const auto at = static_cast<std::size_t>(t);
+    if ((nest.keep[static_cast<std::size_t>(level)] >> t & 1U) == 0) continue;
+    const TensorSpec& tensor = workload.tensors()[at];
+    const std::uint32_t partial = options.model == CostModel::default_model ? partial_levels(arch, workload, nest, t) : 0;
+    const Count tile = tile_elements(tensor, nest.extent[static_cast<std::size_t>(level)]);
+    out += (out.empty() ? "" : ", ") + tensor.name + " " + std::to_string(tile_words(arch, nest, t, level, tile, partial, bits[at], options));
+  }
+  return out;
+}
+
 // A misfit in words.
-Fit explain(const Arch& arch, const Misfit& misfit) {
+Fit explain(const Arch& arch, const Workload& workload, const Nest& nest, std::span<const TensorBits> bits, const EvaluateOptions& options, const Misfit& misfit) {
   Fit fit{misfit.reason, misfit.level, misfit.need, misfit.have, {}};
   if (fit.fits()) return {};
   const std::string& name = misfit.level < 0 ? arch.arithmetic().name : arch.level(misfit.level).name;
   const std::string need = std::to_string(misfit.need);
   const std::string have = std::to_string(misfit.have);
   if (misfit.reason == Fit::Reason::capacity) {
-    fit.message = "level '" + name + "': the tiles need " + need + " words, capacity is " + have;
+    fit.message = "level '" + name + "': the tiles need " + need + " words, capacity is " + have + " (" +
+                  list_words(arch, workload, nest, misfit.level, bits, options) + ")";
     return fit;
   }
   const char* along = misfit.axis == FanoutAxis::both ? " instances" : misfit.axis == FanoutAxis::x ? " instances along X" : " instances along Y";
   fit.message = "'" + name + "': the mapping uses " + need + along + ", the hardware has " + have;
   return fit;
+}
+
+std::string hint_for(const Fit& fit) {
+  if (fit.reason == Fit::Reason::fanout) return "make the spatial factors of this level and of those outside of it smaller";
+  return "take fewer bits, make the factors at this level or inside smaller, or bypass a tensor here";
 }
 
 bool is_exact(const Cost& cost) {
@@ -132,13 +153,13 @@ Fit check_fit(const Arch& arch, const Workload& workload, const Mapping& mapping
   build_nest(mapping, nest);
   std::array<TensorBits, kMaxTensors> widths;
   for (int t = 0; t < workload.num_tensors(); ++t) widths[static_cast<std::size_t>(t)] = tensor_bits(arch, workload, bits, t, options);
-  return explain(arch, find_misfit(arch, workload, nest, widths, options));
+  return explain(arch, workload, nest, widths, options, find_misfit(arch, workload, nest, widths, options));
 }
 
 Cost evaluate(const Arch& arch, const Workload& workload, const Mapping& mapping, std::span<const int> bits,
               const EvaluateOptions& options) {
   const Fit fit = check_fit(arch, workload, mapping, bits, options);
-  if (!fit.fits()) throw Error(ErrorKind::infeasible, "mapping does not fit: " + fit.message);
+  if (!fit.fits()) throw Error(ErrorKind::infeasible, "mapping does not fit: " + fit.message, hint_for(fit));
   Nest nest;
   build_nest(mapping, nest);
   if (options.model == CostModel::compat && options.always_step) check_stepped_loops(nest);

@@ -123,7 +123,7 @@ TEST(Cost, TilesThatAreTooLargeAreNamed) {
   EXPECT_EQ(fit.level, 0);
   EXPECT_EQ(fit.need, 64 + 16 + 16);
   EXPECT_EQ(fit.have, 64);
-  EXPECT_EQ(fit.message, "level 'buffer': the tiles need 96 words, capacity is 64");
+  EXPECT_EQ(fit.message, "level 'buffer': the tiles need 96 words, capacity is 64 (Weights 64, Inputs 16, Outputs 16)");
   EXPECT_TRUE(check_fit(buffer_and_dram(), workload, mapping, std::array{8, 8, 16}, kCompat).fits());
   const auto caught = caught_from([&] { (void)evaluate(buffer_and_dram(), workload, mapping, kUnpacked, kCompat); });
   EXPECT_EQ(caught.kind, ErrorKind::infeasible);

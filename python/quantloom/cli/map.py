@@ -331,7 +331,7 @@ def _layer_json(arch: Arch, mapped: _MappedLayer) -> dict[str, object]:
         "layer": mapped.layer.name,
         "bits": {"Weights": mapped.bits.weights, "Inputs": mapped.bits.inputs, "Outputs": mapped.bits.outputs},
         "same_as": mapped.same_as,
-        **cost_json(mapped.best.cost),
+        **cost_json(arch, mapped.best.cost),
         "mapping": mapping_json(mapped.best.mapping, arch),
         **({"front": [_tradeoff_json(arch, point) for point in mapped.best.front]} if mapped.best.front else {}),
         "certificate": {

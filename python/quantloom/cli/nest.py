@@ -10,7 +10,7 @@ from quantloom.cli.units import plural
 if TYPE_CHECKING:
     from quantloom._core import Arch, Cost, Mapping, Workload
 
-__all__ = ["LEGEND", "mapping_json", "nest_lines", "one_line"]
+__all__ = ["LEGEND", "mapping_json", "nest_lines", "one_line", "tile_shapes"]
 
 LEGEND = "mapping: levels from DRAM inwards, loops from outer to inner; x(...) and y(...) run in space"
 
@@ -30,11 +30,12 @@ def one_line(mapping: Mapping, arch: Arch) -> str:
 
 
 def nest_lines(mapping: Mapping, arch: Arch, workload: Workload, cost: Cost | None = None) -> list[str]:
-    """The loop nest, outermost loop first; with a cost, the tile and the words that each level holds of each tensor."""
+    """The loop nest, outermost loop first, with the tiles that each level holds; with a cost, also their words."""
     lines = []
     depth = 0
+    shapes = tile_shapes(mapping, arch, workload)
     for level, here in zip(reversed(arch.levels), reversed(mapping.levels), strict=True):
-        kept = [_tile_text(tensor, level.name, cost) for tensor in here.keep]
+        kept = [_tile_text(tensor, shapes[level.name][tensor], level.name, cost) for tensor in here.keep]
         head = f"[{level.name}] "
         lines += wrapped(head + (", ".join(kept) or "keeps nothing"), indent=2 * depth, hang=len(head))
         for dim, bound in here.temporal:
@@ -46,6 +47,21 @@ def nest_lines(mapping: Mapping, arch: Arch, workload: Workload, cost: Cost | No
                 depth += 1
     lines.append(f"{'  ' * depth}[{arch.arithmetic.name}] multiply and accumulate")
     return lines
+
+
+def tile_shapes(mapping: Mapping, arch: Arch, workload: Workload) -> dict[str, dict[str, tuple[int, ...]]]:
+    """By level and kept tensor: the extent of the tile along each rank, in the order of the workload's ranks."""
+    tensors = {tensor.name: tensor for tensor in workload.tensors}
+    inside = dict.fromkeys(workload.dims, 1)
+    shapes = {}
+    for level, here in zip(arch.levels, mapping.levels, strict=True):
+        for dim, bound in (*here.temporal, *here.spatial_x, *here.spatial_y):
+            inside[dim] *= bound
+        shapes[level.name] = {
+            name: tuple(1 + sum((inside[dim] - 1) * step for dim, step in rank) for rank in tensors[name].ranks)
+            for name in here.keep
+        }
+    return shapes
 
 
 def mapping_json(mapping: Mapping, arch: Arch) -> list[dict[str, object]]:
@@ -69,9 +85,7 @@ def _loops_text(loops: _Loops) -> str:
     return " ".join(f"{dim}{bound}" for dim, bound in loops if bound > 1)
 
 
-def _tile_text(tensor: str, level: str, cost: Cost | None) -> str:
-    if cost is None:
-        return tensor
-    here = cost.levels[level].tensors[tensor]
-    words = plural(here.utilized_words, "word")
-    return f"{tensor} {words}" if here.elements_per_word == 1 else f"{tensor} {here.tile_elements:,} in {words}"
+def _tile_text(tensor: str, shape: tuple[int, ...], level: str, cost: Cost | None) -> str:
+    """`Inputs 1x8x3x5 in 60 words`."""
+    text = f"{tensor} {'x'.join(map(str, shape)) or '1'}"
+    return text if cost is None else f"{text} in {plural(cost.levels[level].tensors[tensor].utilized_words, 'word')}"
