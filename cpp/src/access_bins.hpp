@@ -24,6 +24,8 @@ struct LevelAccesses {
   [[nodiscard]] double total() const noexcept;
   // Sum of accesses * multicast: elements received by all children together.
   [[nodiscard]] double received() const noexcept;
+  // The same for one of so many children, bin by bin as the reference divides: the quotients are rounded, and cut off later.
+  [[nodiscard]] double received_by_each(Count children) const noexcept;
   void add(Count multicast, Count scatter, double accesses, double hops);
 };
 

@@ -35,6 +35,10 @@ void check_level(const std::string& arch, const Level& level) {
   }
   check_positive(arch, at + "block_words", static_cast<double>(level.block_words));
   check_positive(arch, at + "cluster_size", static_cast<double>(level.cluster_size));
+  if (level.cluster_size > level.instances) {
+    fail(arch, at + "cluster_size is " + std::to_string(level.cluster_size) + ", expected at most its " + std::to_string(level.instances) +
+                   (level.instances == 1 ? " instance" : " instances"));
+  }
   if (level.capacity_words) check_positive(arch, at + "capacity_words", static_cast<double>(*level.capacity_words));
   check_mesh(arch, level.name, level.instances, level.mesh_x, level.mesh_y);
   if (level.read_bandwidth) check_positive(arch, at + "read_bandwidth", *level.read_bandwidth);

@@ -237,6 +237,12 @@ double LevelAccesses::received() const noexcept {
   return sum;
 }
 
+double LevelAccesses::received_by_each(Count children) const noexcept {
+  double sum = 0;
+  for (const AccessBin& bin : bins) sum += bin.accesses * static_cast<double>(bin.multicast) / static_cast<double>(children);
+  return sum;
+}
+
 void LevelAccesses::add(Count multicast, Count scatter, double accesses, double hops) {
   const auto before = [](const AccessBin& bin, std::pair<Count, Count> key) {
     return std::pair{bin.multicast, bin.scatter} < key;

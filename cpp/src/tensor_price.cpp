@@ -75,7 +75,7 @@ void resolve_bypass(const Nest& nest, int tensor, TensorCounts& counts) {
   for (int l = 0; l < n; ++l) counts.content[static_cast<std::size_t>(l)] = counts.accesses[static_cast<std::size_t>(l)].total();
   for (int l = 0; l < n; ++l) {
     counts.parent_share[static_cast<std::size_t>(l)] =
-        l + 1 == n ? 0 : counts.accesses[static_cast<std::size_t>(l + 1)].received() / static_cast<double>(nest.mapped_fanout(l + 1));
+        l + 1 == n ? 0 : counts.accesses[static_cast<std::size_t>(l + 1)].received_by_each(nest.mapped_fanout(l + 1));
   }
   const auto clear = [&](std::size_t at) {
     counts.tile[at] = 0;

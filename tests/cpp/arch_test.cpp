@@ -52,6 +52,14 @@ TEST(Arch, NamesAreChecked) {
   EXPECT_EQ(draft.error(), "level 'inner' is given twice");
 }
 
+TEST(Arch, ClustersAreWithinTheirLevel) {
+  Draft draft;
+  draft.levels[0].cluster_size = 6;
+  EXPECT_EQ(draft.build().level(0).cluster_size, 6);
+  draft.levels[0].cluster_size = 7;
+  EXPECT_EQ(draft.error(), "level 'inner': cluster_size is 7, expected at most its 6 instances");
+}
+
 TEST(Arch, MeshesAreChecked) {
   Draft draft;
   draft.levels[0].instances = 5;

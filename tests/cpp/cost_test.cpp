@@ -115,6 +115,18 @@ TEST(Cost, LeakageCountsCyclesAndUsedInstances) {
   EXPECT_EQ(cost.levels[1].leak_energy_pj, 0);
 }
 
+// Diagonals of 4 x 5 children, of 1 to 4 members: the reference adds up accesses * multicast / 20 size by size in doubles and
+// cuts off, which leaves 6 of 7 elements.
+TEST(Cost, CompatCutsOffRoundedSharesOfTheParent) {
+  const Workload workload("diagonals", {{"C", 7}, {"R", 4}, {"P", 5}},
+                          {{"Weights", {{{0, 1}}, {{1, 1}}}, false}, {"Inputs", {{{0, 1}}, {{1, 1}, {2, 1}}}, false}, {"Outputs", {{{2, 1}}}, true}});
+  const Arch arch("grid", {make_level("inner", 5, 4), make_level("outer", 1, 1)}, make_macs(5, 4), {});
+  const Mapping mapping{{{{{0, 7}}, {}, {}, kKeepAll}, {{}, {{2, 5}}, {{1, 4}}, kKeepAll}}};
+  const auto fills_of = [&](CostModel model) { return evaluate(arch, workload, mapping, kUnpacked, {model}).levels[0].tensors[1].fills; };
+  EXPECT_EQ(fills_of(CostModel::compat), 6);
+  EXPECT_EQ(fills_of(CostModel::default_model), 7);
+}
+
 TEST(Cost, TilesThatAreTooLargeAreNamed) {
   const Workload workload = matmul(8, 8, 2);
   const Mapping mapping{{{{{0, 8}, {1, 8}, {2, 2}}, {}, {}, kKeepAll}, {{}, {}, {}, kKeepAll}}};
