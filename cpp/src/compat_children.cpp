@@ -146,8 +146,16 @@ const LinkedChildren& ChildGroups::after_move(const RankVector& move) {
 
 ChildGroups& ChildrenCache::find(std::span<const SpatialLoop> loops, int ranks, Count columns, Count rows) {
   std::unique_ptr<ChildGroups>& slot = slots_[slot_of(loops, ranks, columns, rows) % kSlots];
+  if (slot && slot->is_built_from(loops, ranks, columns, rows)) return *slot;
+  Count wanted = 1;
+  for (const SpatialLoop& loop : loops) wanted *= loop.bound;
+  if (children_ + wanted > kMostChildren) {
+    for (std::unique_ptr<ChildGroups>& other : slots_) other.reset();
+    children_ = 0;
+  }
   if (!slot) slot = std::make_unique<ChildGroups>();
-  if (!slot->is_built_from(loops, ranks, columns, rows)) slot->build(loops, ranks, columns, rows);
+  children_ += wanted - slot->count();
+  slot->build(loops, ranks, columns, rows);
   return *slot;
 }
 

@@ -36,6 +36,7 @@ class ChildGroups {
  public:
   // loops: outermost first, the steps' ranks from `ranks` on are 0.
   void build(std::span<const SpatialLoop> loops, int ranks, Count columns, Count rows);
+  [[nodiscard]] int count() const noexcept { return count_; }
   [[nodiscard]] bool is_built_from(std::span<const SpatialLoop> loops, int ranks, Count columns, Count rows) const noexcept;
   // All groups.
   [[nodiscard]] const std::vector<GroupBin>& bins() const noexcept { return bins_; }
@@ -83,6 +84,8 @@ class ChildrenCache {
 
  private:
   static constexpr std::size_t kSlots = 128;
+  static constexpr Count kMostChildren = Count{1} << 22;  // of all slots together, some 50 bytes each
+  Count children_ = 0;
   std::array<std::unique_ptr<ChildGroups>, kSlots> slots_;
 };
 

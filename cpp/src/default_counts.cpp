@@ -89,7 +89,7 @@ Count values_of_runs(std::span<const SumStep> steps, Count grain, Count n, std::
   return values;
 }
 
-// Different offsets of children, by listing them all.
+// Different offsets of children, by listing them all; kSaturated past kMostRuns of them.
 Count distinct_points(const TensorSpec& tensor, const Nest& nest, int begin, int end, std::uint32_t apart, DefaultScratch& scratch) {
   const std::size_t ranks = tensor.ranks.size();
   std::vector<Count>& points = scratch.points;
@@ -98,6 +98,7 @@ Count distinct_points(const TensorSpec& tensor, const Nest& nest, int begin, int
     const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
     if (loop.kind == LoopKind::temporal || is_apart(loop, apart)) continue;
     const std::size_t before = points.size();
+    if (static_cast<std::size_t>(loop.bound) > kMostRuns / (before / ranks)) return kSaturated;
     for (Count k = 1; k < loop.bound; ++k) {
       for (std::size_t p = 0; p < before; ++p) {
         points.push_back(points[p] + k * loop.stride * coefficient(tensor.ranks[p % ranks], loop.dim));

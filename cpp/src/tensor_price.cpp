@@ -190,6 +190,22 @@ struct Widths {
   WordRate psum;
 };
 
+// What lists children one by one would take minutes and gigabytes past this many.
+constexpr Count kMostListedChildren = Count{1} << 22;
+
+void check_children(const Arch& arch, CostModel model) {
+  if (arch.arithmetic().instances <= kMostListedChildren) return;
+  const auto& levels = arch.levels();
+  const auto hops = std::find_if(levels.begin(), levels.end(), [](const Level& level) { return level.hop_energy_pj != 0 || level.router_energy_pj != 0; });
+  const bool compat = model == CostModel::compat;
+  if (!compat && hops == levels.end()) return;
+  const std::string who = compat ? "the compat model" : "the energy of hops and routers at level '" + hops->name + "'";
+  throw Error(ErrorKind::spec,
+              "architecture '" + arch.name() + "' has " + std::to_string(arch.arithmetic().instances) + " arithmetic units; " + who +
+                  " looks at them one by one, at most " + std::to_string(kMostListedChildren),
+              compat ? "use the cost model 'default'" : "leave these energies out, or describe a part of the array");
+}
+
 // Which elements neighbours hold is counted rank by rank: each dim must move one rank only.
 void check_forwarding(const Arch& arch, const Workload& workload) {
   for (const Level& level : arch.levels()) {
@@ -319,6 +335,7 @@ void check_model(const Arch& arch, const Workload& workload, const EvaluateOptio
     throw Error(ErrorKind::spec, "psum_bits: " + std::to_string(options.psum_bits) + ", expected 1 to " + std::to_string(kMaxPsumBits) +
                                      ", or 0 to derive it from the inputs' bits");
   }
+  check_children(arch, options.model);
   if (options.model == CostModel::compat) {
     const char* hint = "use the cost model 'default'";
     if (options.packing != PackingRule::word) throw Error(ErrorKind::spec, "the compat model packs by word only", hint);

@@ -99,9 +99,9 @@ def random_case(rng: Random) -> Case:
     return mapped_case(rng, bounds, tensors)
 
 
-def mapped_case(rng: Random, bounds: dict[str, int], tensors: list[Tensor]) -> Case:
-    """A workload on a random accelerator by a random mapping."""
-    depth = rng.randint(2, 4)
+def mapped_case(rng: Random, bounds: dict[str, int], tensors: list[Tensor], depth: int | None = None) -> Case:
+    """A workload on a random accelerator, of 2 to 4 levels unless `depth` says how many, by a random mapping."""
+    depth = depth or rng.randint(2, 4)
     slots = [dict.fromkeys(bounds, 1) for _ in range(3 * depth)]  # temporal, y, x of each level
     likely = [0] * 6 + [1, 2] if rng.random() < 0.5 else [0, 0, 1, 2]
     for dim, bound in bounds.items():
