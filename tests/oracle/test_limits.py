@@ -1,7 +1,8 @@
-"""The largest cases there may be: 12 levels, 16 dims, 8 tensors with 8 ranks; arrays too large to be listed are refused."""
+"""The largest cases there may be: 12 levels, 16 dims, 8 tensors of 8 ranks. Arrays too large to list are refused."""
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 import pytest
@@ -27,7 +28,7 @@ def largest_case(rng: Random) -> Case:
 def random_ranks(rng: Random) -> tuple[tuple[tuple[str, int], ...], ...]:
     dims = rng.sample(DIMS, rng.randint(8, 12))
     ends = [0, *sorted(rng.sample(range(1, len(dims)), 7)), len(dims)]
-    steps = [tuple((dim, rng.choice((1, 1, 2, 3))) for dim in dims[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    steps = [tuple((dim, rng.choice((1, 1, 2, 3))) for dim in dims[a:b]) for a, b in itertools.pairwise(ends)]
     return tuple(steps)
 
 
