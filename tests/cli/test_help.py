@@ -41,7 +41,7 @@ def test_the_help_text_says_what_every_argument_is(parser: argparse.ArgumentPars
 
 @pytest.mark.parametrize(
     "parser",
-    [pytest.param(p, marks=[pytest.mark.slow] if p.prog == "quantloom search" else [], id=p.prog) for p in PARSERS],
+    [pytest.param(p, marks=[pytest.mark.slow] if p.prog in ("quantloom search", "quantloom quantize") else [], id=p.prog) for p in PARSERS],
 )
 def test_the_example_of_the_help_text_works(parser: argparse.ArgumentParser, quantloom: Callable[..., Any]) -> None:
     lines = _example(parser)

@@ -56,7 +56,9 @@ LOADERS: dict[str, set[str]] = {
         "workload.torch_models",
         "cli.assemble",
     },
-    "onnx": {"workload.onnx_file"},
+    "onnx": {"workload.onnx_file", "quant.onnx_export"},
+    "onnxruntime": {"quant.onnx_export"},
+    "PIL": {"quant.image_files"},
     "pymoo": {"search.nsga2"},
     "matplotlib": {"report"},
     "pandas": {"search.front"},
@@ -64,7 +66,7 @@ LOADERS: dict[str, set[str]] = {
     "numpy": {"mapper", "search", "quant", "report", "demo", "testing"},
     "hypothesis": {"testing.strategies"},
 }
-LATE = ("torch", "matplotlib", "pymoo", "onnx", "pandas", "hypothesis")
+LATE = ("torch", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "hypothesis")
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progres
 
     Raises the errors of every part: WorkloadError, UnsupportedOpError, QuantError, DataError, MappingError.
     """
-    traced, data = _load_network_and_data(config, threads)
+    traced, data = load_network_and_data(config.model, checkpoint=config.checkpoint, data=config.data, threads=threads)
     progress.clear()
     costs = _cost_table(config, arch, traced, threads, progress)
     with waiting("calibrating the quantized network"):
@@ -78,18 +78,24 @@ def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progres
     return Prepared(inputs=inputs, description=data.description)
 
 
-def _load_network_and_data(config: SearchConfig, threads: int) -> tuple[TracedModel, DataSplits]:
-    if config.model.partition(":")[0].endswith((".yaml", ".yml", ".onnx")):
-        reason = "an ONNX file is read for its shapes" if ".onnx" in config.model else "a network file has no weights"
-        message = f"{config.model}: {reason}, so its accuracy cannot be measured"
+def load_network_and_data(
+    model: str, *, checkpoint: str | None, data: str, threads: int, untrained: bool = False
+) -> tuple[TracedModel, DataSplits]:
+    """The traced network with its weights, and the data. untrained: a model of the zoo may come without a checkpoint.
+
+    Raises WorkloadError, UnsupportedOpError, QuantError, DataError, or SearchError where there are no weights.
+    """
+    if model.partition(":")[0].endswith((".yaml", ".yml", ".onnx")):
+        reason = "an ONNX file is read for its shapes" if ".onnx" in model else "a network file has no weights"
+        message = f"{model}: {reason}, so its accuracy cannot be measured"
         raise SearchError(message, hint="give a model of the zoo with a checkpoint, or package.module:function")
     # torch's OpenMP reads this when it is loaded. Its threads otherwise spin while they wait for each other: on two
     # cores that other processes used too, one accuracy of the demo cost 10 s of CPU instead of 1 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with waiting(f"reading {config.model}"):
+    with waiting(f"reading {model}"):
         from quantloom.workload.load import find_model
 
-        source = find_model(config.model)
+        source = find_model(model)
 
         import torch
 
@@ -98,26 +104,26 @@ def _load_network_and_data(config: SearchConfig, threads: int) -> tuple[TracedMo
         from quantloom.workload.torch_models import build_model
 
         torch.set_num_threads(threads)
-        data = load_data(config.data)
+        splits = load_data(data)
         built = build_model(source.build, source.input_shape, source.name)
         shape = built.image_shape
         if shape is None:
-            message = f"{source.name}: takes other inputs than one image, so the search has no data for it"
+            message = f"{source.name}: takes other inputs than one image, which the data sets do not have"
             raise SearchError(message, hint="return example inputs of one tensor, a batch of 1 first")
-        _load_weights(config, built.module)
-        return trace(built.module, shape, name=source.name), data
+        _load_weights(model, checkpoint, built.module, untrained=untrained)
+        return trace(built.module, shape, name=source.name), splits
 
 
-def _load_weights(config: SearchConfig, module: nn.Module) -> None:
+def _load_weights(model: str, checkpoint: str | None, module: nn.Module, *, untrained: bool) -> None:
     from quantloom.demo import CHECKPOINT_FILE, DEMO_DIR
     from quantloom.quant.checkpoint import load_checkpoint
     from quantloom.zoo import MODEL_NAMES
 
-    if config.checkpoint is not None:
-        path = DEMO_DIR / CHECKPOINT_FILE if config.checkpoint == DEMO else Path(config.checkpoint)
+    if checkpoint is not None:
+        path = DEMO_DIR / CHECKPOINT_FILE if checkpoint == DEMO else Path(checkpoint)
         load_checkpoint(path, module)
-    elif config.model.partition(":")[0] in MODEL_NAMES:
-        message = f"{config.model}: no checkpoint is given, and the models of the zoo come without weights"
+    elif not untrained and model.partition(":")[0] in MODEL_NAMES:
+        message = f"{model}: no checkpoint is given, and the models of the zoo come without weights"
         raise SearchError(message, hint="name a file of trained weights as `checkpoint`")
 
 

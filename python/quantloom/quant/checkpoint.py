@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from quantloom.errors import QuantError
+from quantloom.quant.network import QuantizedNetwork, load_tensors, named_tensors
 from quantloom.quant.training_state import write_atomically
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -19,8 +20,11 @@ _SHOWN = 3  # names listed in a message before "and N more"
 
 
 def save_checkpoint(path: Path, module: nn.Module) -> None:
-    """Write the module's state dict; the file appears complete or not at all. Raises QuantError if it cannot."""
-    write_atomically(path, {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()})
+    """Write the module's state dict; the file appears complete or not at all. Raises QuantError if it cannot.
+
+    Of a quantized network: weights, scales and zero points of its widths, and the statistics in force.
+    """
+    write_atomically(path, {name: value.detach().cpu().contiguous() for name, value in _state_of(module).items()})
 
 
 def load_checkpoint(path: Path, module: nn.Module) -> None:
@@ -30,7 +34,7 @@ def load_checkpoint(path: Path, module: nn.Module) -> None:
     shapes (a wrong number of classes, say), or holds NaN or infinite values.
     """
     state = _read(path)
-    expected = module.state_dict()
+    expected = _state_of(module)
     problems = []
     for problem, names in (("lacks", expected.keys() - state.keys()), ("has unknown", state.keys() - expected.keys())):
         if names:
@@ -45,7 +49,14 @@ def load_checkpoint(path: Path, module: nn.Module) -> None:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         message = f"{path}: does not fit {type(module).__name__}: {'; '.join(problems[:_SHOWN])}{more}"
         raise QuantError(message, hint="build the network with the options it was trained with (classes, width, input)")
-    module.load_state_dict(state)
+    if isinstance(module, QuantizedNetwork):
+        load_tensors(module, state)
+    else:
+        module.load_state_dict(state)
+
+
+def _state_of(module: nn.Module) -> Mapping[str, Tensor]:
+    return named_tensors(module) if isinstance(module, QuantizedNetwork) else module.state_dict()
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

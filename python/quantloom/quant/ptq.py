@@ -14,7 +14,7 @@ from quantloom.quant.scheme import QuantScheme
 from quantloom.workload.from_torch import TracedModel
 from quantloom.workload.network import BitAssignment
 
-__all__ = ["PtqConfig", "PtqEvaluator", "accuracy_of"]
+__all__ = ["PtqConfig", "PtqEvaluator", "accuracy_of", "check_fit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,6 @@ class PtqEvaluator:
     to share between threads.
     """
 
-    name = "ptq+bn"
-
     def __init__(
         self,
         traced: TracedModel,
@@ -57,18 +55,27 @@ class PtqEvaluator:
         *,
         config: PtqConfig | None = None,
         scheme: QuantScheme | None = None,
+        reestimates: bool = True,
+        trained: QuantizedNetwork | None = None,
     ) -> None:
-        """Prepare the splits and calibrate. Raises DataError if the data does not fit the network, QuantError."""
+        """Prepare the splits and calibrate. Raises DataError if the data does not fit the network, QuantError.
+
+        reestimates: False keeps the float network's statistics, to see what taking them anew is worth. trained: a
+        network of the same trace that train_switchable() prepared, to be used as it is.
+        """
         self.config = PtqConfig() if config is None else config
-        self.network = QuantizedNetwork(traced, scheme)
-        _check_fit(traced, data)
+        self.network = QuantizedNetwork(traced, scheme) if trained is None else trained
+        self.name = ("ptq" if trained is None else "switchable") + ("+bn" if reestimates else "")
+        self._reestimates = reestimates
+        check_fit(traced, data)
         calibration_images, _ = _prepare(*spread_images(data.train, self.config.calibration_images))
         self._statistics_images, _ = _prepare(*spread_images(data.train, self.config.statistics_images))
         self._validation = _prepare(*spread_images(data.validation, self.config.validation_images))
         self._test = data.test  # made ready when asked for: a search never needs it
         self.network.use_channels_last()
         self._float_accuracy = accuracy_of(self.network, *self._validation, batch=self.config.batch)
-        self.network.calibrate(calibration_images)
+        if trained is None:
+            self.network.calibrate(calibration_images)
 
     def float_accuracy(self) -> float:
         """Share of right answers of the float network on the validation split, 0..1."""
@@ -92,7 +99,8 @@ class PtqEvaluator:
     def prepare(self, assignment: BitAssignment) -> None:
         """Put an assignment in force with the statistics that belong to it."""
         self.network.set_bits(assignment)
-        self.network.reestimate(self._statistics_images)
+        if self._reestimates:
+            self.network.reestimate(self._statistics_images)
 
     def _test_tensors(self) -> tuple[Tensor, Tensor]:
         return _prepare(*spread_images(self._test, self.config.test_images))
@@ -107,7 +115,7 @@ def accuracy_of(network: torch.nn.Module, images: Tensor, labels: Tensor, *, bat
     return right / len(labels)
 
 
-def _check_fit(traced: TracedModel, data: DataSplits) -> None:
+def check_fit(traced: TracedModel, data: DataSplits) -> None:
     """Raise DataError unless the images have the network's input shape and there is one logit for each class."""
     network = traced.network
     for split, part in (("train", data.train), ("validation", data.validation), ("test", data.test)):

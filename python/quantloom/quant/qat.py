@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from quantloom.errors import QuantError
-from quantloom.quant.data import items_at, length_of, spread_images
+from quantloom.quant.data import length_of, spread_images
 from quantloom.quant.network import QuantizedNetwork
-from quantloom.quant.scheme import QuantScheme
+from quantloom.quant.scheme import QUANT_BITS, QuantScheme
 from quantloom.quant.train import Progress, TrainConfig, Trainer
 from quantloom.quant.training_state import StateFile
 from quantloom.workload.from_torch import TracedModel
 from quantloom.workload.network import BitAssignment, Network
 
-__all__ = ["QAT_DEFAULTS", "quantize_for", "random_permutation", "train_bits", "train_switchable"]
+__all__ = ["QAT_DEFAULTS", "check_widths", "quantize_for", "random_permutation", "train_bits", "train_switchable"]
 
 QAT_DEFAULTS: dict[str, Any] = {  # Any: the values have the types of TrainConfig's fields
     "batch": 128,
@@ -50,6 +50,8 @@ def quantize_for(
 
     data: train images. scheme: its widths are not used. Raises QuantError for widths that cannot be quantized to.
     """
+    for assignment in assignments:
+        check_widths(traced.network, assignment)
     given = QuantScheme() if scheme is None else scheme
     widths = {bits for assignment in assignments for bits in (*assignment.weights, *assignment.groups)}
     chosen = QuantScheme(bits=tuple(sorted(widths)), per_channel=given.per_channel, activations=given.activations)
@@ -70,7 +72,8 @@ def train_bits(
 ) -> None:
     """Train the network in place with the bits in force; the float network as it is now is the teacher.
 
-    Afterwards its statistics belong to these bits and weights. Raises QuantError if the network is in float, and like
+    Afterwards its normalisation statistics are taken anew, for these bits and weights: the running ones lag behind in
+    short training, and are not those of averaged weights. Raises QuantError if the network is in float, and like
     Trainer.run().
     """
     assignment = network.assignment
@@ -90,6 +93,7 @@ def train_bits(
     )
     trainer.run(state=state, progress=progress)
     network.learn_scales(on=False)
+    _take_statistics(network, data, config.batch, trainer.device)
     network.keep_statistics()
 
 
@@ -131,7 +135,15 @@ def train_switchable(
     trainer.run(state=state, progress=progress)
     network.learn_scales(on=False)
     network.set_float()
-    network.reestimate(items_at(data, torch.arange(min(_STATISTICS_IMAGES, length_of(data))))[0])
+    _take_statistics(network, data, config.batch, trainer.device)
+
+
+def _take_statistics(
+    network: QuantizedNetwork, data: Dataset[tuple[Tensor, int]], batch: int, device: torch.device
+) -> None:
+    images = spread_images(data, min(_STATISTICS_IMAGES, length_of(data)))[0].to(device)
+    whole = len(images) // batch * batch or len(images)  # a last batch of one image has no variance
+    network.reestimate(*torch.split(images[:whole], batch))
 
 
 def random_permutation(
@@ -147,6 +159,26 @@ def random_permutation(
     by_layer = [weights[i] for i in torch.randperm(len(weights), generator=generator).tolist()]
     by_group = [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
     return BitAssignment(weights=tuple(by_layer), groups=tuple(by_group))
+
+
+def check_widths(network: Network, assignment: BitAssignment) -> None:
+    """Raise QuantError naming every tensor whose width has no quantizer."""
+    if (len(assignment.weights), len(assignment.groups)) != (len(network.layers), len(network.edge_groups)):
+        return  # set_bits() says so
+    wrong = [
+        f"weights of {layer.name}: {bits}"
+        for layer, bits in zip(network.layers, assignment.weights, strict=True)
+        if bits not in QUANT_BITS
+    ]
+    wrong += [
+        f"edge {edge.name}: {assignment.groups[edge.group]}"
+        for edge in network.edges
+        if assignment.groups[edge.group] not in QUANT_BITS
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        message = f"{network.name} cannot be quantized to these bits: {', '.join(wrong[:3])}{more}"
+        raise QuantError(message, hint=f"use {', '.join(map(str, QUANT_BITS))}")
 
 
 def _parameter_groups(network: QuantizedNetwork) -> list[dict[str, Any]]:  # Any: as torch's optimizers take them

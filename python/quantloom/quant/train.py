@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from quantloom.errors import QuantError
+from quantloom.errors import DataError, QuantError
 from quantloom.quant.augment import augment
 from quantloom.quant.data import items_at, length_of
 from quantloom.quant.network import QuantizedNetwork, load_tensors, named_tensors
@@ -173,10 +173,12 @@ class Trainer:
         on the disk is then that of the last step that was written.
         """
         found = None if state is None else state.read(self._settings())
-        if found is not None:
-            self._restore(found)
-            _logger.info("going on after step %d of %d", self._step, self.steps)
-        with _deterministic(self.device):
+        devices = [self.device] if self.device.type == "cuda" else []
+        with _deterministic(self.device), torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self.config.seed)  # of dropout, say
+            if found is not None:
+                self._restore(found)
+                _logger.info("going on after step %d of %d", self._step, self.steps)
             for epoch in range(self._step // self.steps_per_epoch, self.config.epochs):
                 self._run_epoch(epoch, state, progress)
         if self.config.ema_decay:
@@ -245,6 +247,9 @@ class Trainer:
             self.model.train()
             with self._precision():
                 logits = self.model(images).float()
+            if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
+                message = f"a label is {int(labels.max())}, but the network has {logits.shape[1]} outputs"
+                raise DataError(message, hint="labels count from 0; build the network with as many classes")
             loss = self._loss(logits, labels, answers) / len(variants)
             value = float(loss.detach())
             mean += value

@@ -1,0 +1,105 @@
+"""Measure the ladder of docs/accuracy.md: what each rung costs and how far it ranks assignments as the top rung does.
+
+    python bench/accuracy_ladder.py --model MODEL --checkpoint FILE --data DATA -o DIR
+
+Every score is kept in DIR/ladder.jsonl as it is made: interrupted, the same command goes on. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from quantloom.cli.assemble import load_network_and_data
+from quantloom.cli.progress import Progress
+from quantloom.demo import DEMO_MODEL
+from quantloom.errors import QuantloomError
+from quantloom.quant.ladder import RUNGS, RungResult, budget_assignments, make_rung, measure, results_of
+from quantloom.quant.qat import QAT_DEFAULTS
+from quantloom.quant.train import TrainConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=DEMO_MODEL)
+    parser.add_argument("--checkpoint", default="demo", help="weights of the float network (default: the demo's)")
+    parser.add_argument("--data", default="demo")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--assignments", type=int, default=24)
+    parser.add_argument("--widths", default="2,3,4,5", help="in equal shares, permuted over the tensors")
+    parser.add_argument("--seeds", type=int, default=3, help="of everything that trains")
+    parser.add_argument("--full-epochs", type=int, default=3)
+    parser.add_argument("--short-epochs", type=int, default=1)
+    parser.add_argument("--switchable-epochs", type=int, default=5)
+    parser.add_argument("--rungs", default=",".join(RUNGS))
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+    try:
+        print("\n".join(run(args)))
+    except QuantloomError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(args: argparse.Namespace) -> list[str]:
+    traced, data = load_network_and_data(args.model, checkpoint=args.checkpoint, data=args.data, threads=args.threads)
+    widths = [int(bits) for bits in args.widths.split(",")]
+    assignments = budget_assignments(traced.network, widths, args.assignments, seed=0)
+    full = TrainConfig(**{**QAT_DEFAULTS, "epochs": args.full_epochs})
+    short = replace(full, epochs=args.short_epochs)
+    switchable = replace(full, epochs=args.switchable_epochs)
+
+    def prepare(name: str, seed: int):
+        return lambda: make_rung(
+            name,
+            traced,
+            data,
+            assignments,
+            short=replace(short, seed=seed),
+            full=replace(full, seed=seed),
+            switchable=replace(switchable, seed=seed),
+        )
+
+    trains = {"switchable+bn", "qat-short", "qat"}
+    rungs = [
+        (name, seed, prepare(name, seed))
+        for name in args.rungs.split(",")
+        for seed in range(args.seeds if name in trains else 1)
+    ]
+    args.output.mkdir(parents=True, exist_ok=True)
+    settings = {
+        **{key: getattr(args, key) for key in ("model", "checkpoint", "data", "assignments", "widths")},
+        **{"full": asdict(full), "short": asdict(short), "switchable": asdict(switchable)},
+    }
+    with Progress() as progress:
+        found = measure(rungs, assignments, args.output / "ladder.jsonl", settings=settings, progress=progress)
+    return table(results_of(found, "qat"))
+
+
+def table(results: Sequence[RungResult]) -> list[str]:
+    lines = [
+        "| rung | CPU s once | CPU s a candidate | Spearman (least, mean, most) | Kendall (least, mean, most) |",
+        "|---|---|---|---|---|",
+    ]
+    for result in results:
+        cells = [result.rung, f"{result.prepare_s:.1f}", f"{result.cpu_s:.3g}"]
+        cells += [spread(values) for values in (result.spearman, result.kendall)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{min(values):.2f}, {math.fsum(values) / len(values):.2f}, {max(values):.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
