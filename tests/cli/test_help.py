@@ -28,6 +28,7 @@ def _example(parser: argparse.ArgumentParser) -> list[str]:
     return [line.strip() for line in tail.splitlines()]
 
 
+SLOW = ("quantloom search", "quantloom quantize")
 PARSERS = list(_leaf_parsers(build_parser()))
 
 
@@ -41,7 +42,7 @@ def test_the_help_text_says_what_every_argument_is(parser: argparse.ArgumentPars
 
 @pytest.mark.parametrize(
     "parser",
-    [pytest.param(p, marks=[pytest.mark.slow] if p.prog in ("quantloom search", "quantloom quantize") else [], id=p.prog) for p in PARSERS],
+    [pytest.param(p, marks=[pytest.mark.slow] if p.prog in SLOW else [], id=p.prog) for p in PARSERS],
 )
 def test_the_example_of_the_help_text_works(parser: argparse.ArgumentParser, quantloom: Callable[..., Any]) -> None:
     lines = _example(parser)
