@@ -103,12 +103,24 @@ def test_axes_left_open_are_given_behind_the_file(tmp_path: Path) -> None:
     assert caught.value.message == (
         f"{path}: axis 2 of input `image` has no size (`height`)\n  axis 3 of input `image` has no size (`width`)"
     )
-    assert caught.value.hint == "give sizes behind the file, as in net.onnx:height=1,n=1,width=1"
+    assert caught.value.hint == "give sizes behind the file, as in net.onnx:height=N,width=N"
     for options in ("height=10,width=12", "shape=3x10x12"):
         network = load_network(f"{path}:{options}")
         assert (network.input_shape, network.macs) == ((3, 10, 12), 4 * 27 * 80)
     assert load_network(f"{path}:batch=2,shape=3x10x12").macs == 2 * 4 * 27 * 80
     assert load_network(str(path), input_shape=(3, 10, 12)).macs == 4 * 27 * 80
+
+
+def test_axes_without_names_are_given_by_the_shape_of_their_input(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"], "m"), helper.make_node("Add", ["a", "state"], ["y"], "s")]
+    inputs: dict[str, list[int | str | None]] = {"x": ["n", "length", 4], "state": ["n", None, 6]}
+    path = save(tmp_path / "n.onnx", nodes, inputs, ["y"], {"w": [4, 6]})
+    with pytest.raises(SpecError) as caught:
+        load_network(path)
+    assert caught.value.message.endswith("axis 1 of input `state` has no size (without a name)")
+    assert caught.value.hint == "give sizes behind the file, as in n.onnx:length=N,state=1xNx6"
+    assert load_network(f"{path}:length=3,state=1x3x6").macs == 3 * 24
+    assert load_network(f"{path}:batch=2,length=3,state=2x3x6").macs == 2 * 3 * 24
 
 
 class Encoder(nn.Module):
@@ -412,8 +424,9 @@ def test_without_the_package_onnx_the_error_says_how_to_get_it(monkeypatch: pyte
         ("width=", "cannot read the option `width=`"),
         ("shape=3xx4", "cannot read the option `shape=3xx4`"),
         ("depth=3", "no axis is named `depth`"),
-        ("shape=3x4", "input `x` has 4 axes with the batch, shape= gives 3"),
-        ("shape=4x4x4", "axis 1 of input `x` is 3 in the file, shape= gives 4"),
+        ("z=1x3", "no input is named `z`"),
+        ("shape=3x4", "input `x` has 4 axes with the batch, 3 are given"),
+        ("shape=4x4x4", "axis 1 of input `x` is 3 in the file, not 4"),
     ],
 )
 def test_options_that_do_not_fit_the_file_say_so(tmp_path: Path, options: str, message: str) -> None:
@@ -439,3 +452,53 @@ def test_any_bytes_give_a_network_or_an_error_of_quantloom(tmp_path: Path) -> No
         except QuantloomError as error:
             outcomes.add(type(error).__name__)
     assert {"network", "SpecError", "UnsupportedOpError"} <= outcomes
+
+
+# ---- branches --------------------------------------------------------------------------------------------------------
+
+
+def conditional(path: Path, condition: list[onnx.NodeProto], **extra: list[int | str | None]) -> str:
+    """Two branches that read the outer `a`: one reduces it, the other convolves it twice."""
+    conv = helper.make_node("Conv", ["a", "w2"], ["t"], "inner")
+    branches = {
+        "then_branch": helper.make_graph(
+            [conv, helper.make_node("Relu", ["t"], ["u"], "act")],
+            "then",
+            [],
+            [helper.make_tensor_value_info("u", TensorProto.FLOAT, None)],
+            [helper.make_tensor("w2", TensorProto.FLOAT, [5, 2, 1, 1], [0.0] * 10)],
+        ),
+        "else_branch": helper.make_graph(
+            [helper.make_node("Identity", ["a"], ["u"])],
+            "else",
+            [],
+            [helper.make_tensor_value_info("u", TensorProto.FLOAT, None)],
+        ),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], "conv"),
+        *condition,
+        helper.make_node("If", ["cond"], ["y"], "choice", **branches),
+    ]
+    inputs: dict[str, list[int | str | None]] = {"x": [1, 3, 4, 4], **extra}
+    return save(path, nodes, inputs, ["y"], {"w": [2, 3, 1, 1], "four": [1]})
+
+
+@pytest.mark.parametrize(("axis", "layers"), [(2, ["conv", "inner"]), (1, ["conv"])])
+def test_the_branch_of_a_condition_on_shapes_is_read_in_its_place(tmp_path: Path, axis: int, layers: list[str]) -> None:
+    condition = [
+        helper.make_node("Shape", ["a"], ["shape"]),
+        helper.make_node("Constant", [], ["axis"], value_int=axis),
+        helper.make_node("Constant", [], ["size"], value_int=4),
+        helper.make_node("Gather", ["shape", "axis"], ["found"]),
+        helper.make_node("Equal", ["found", "size"], ["cond"]),
+    ]
+    network = load_network(conditional(tmp_path / "n.onnx", condition))
+    assert [layer.name for layer in network.layers] == layers
+    assert network.macs == 6 * 16 + (10 * 16 if len(layers) == 2 else 0)
+
+
+def test_a_condition_on_values_is_unsupported_and_what_its_branches_read_counts(tmp_path: Path) -> None:
+    condition = [helper.make_node("Cast", ["flag"], ["cond"], to=TensorProto.BOOL)]
+    with pytest.raises(UnsupportedOpError, match="node `choice`: If of 2 activations"):
+        load_network(conditional(tmp_path / "n.onnx", condition, flag=[]))

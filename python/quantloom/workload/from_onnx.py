@@ -10,7 +10,8 @@ from quantloom.workload.expansions import Names, attention_nodes, recurrent_node
 from quantloom.workload.graph_reader import read_network
 from quantloom.workload.model_graph import GraphNode, ModelGraph, sample_shape
 from quantloom.workload.network import Network
-from quantloom.workload.onnx_file import OnnxGraph, OnnxNode, OnnxSizes, load_onnx
+from quantloom.workload.onnx_file import OnnxGraph, OnnxNode, load_onnx
+from quantloom.workload.onnx_sizes import OnnxSizes
 from quantloom.workload.operators import ONNX
 from quantloom.workload.products import Convolution, Einsum, Product, matmul
 

@@ -207,7 +207,8 @@ class _Reader:
     def _raise_problems(self) -> None:
         if not self._problems:
             return
-        message = f"{self._graph.name}: {len(self._problems)} unsupported operator(s)\n  " + "\n  ".join(self._problems)
+        problems = list(dict.fromkeys(self._problems))  # a node with several results is one
+        message = f"{self._graph.name}: {len(problems)} unsupported operator(s)\n  " + "\n  ".join(problems)
         hints = []
         if self._can_be_assumed:
             hints.append(

@@ -85,12 +85,13 @@ def find_model(spec: str) -> ModelSource:
 
 
 def _load_onnx(spec: str, path: str, options: str, input_shape: tuple[int, ...] | None) -> Network:
-    """The network in an ONNX file with options behind it: batch=, shape=, unknown=traffic, and sizes of named axes."""
+    """The network in an ONNX file with options behind it: batch=, shape=, sizes of axes and inputs, unknown=traffic."""
     from quantloom.workload.from_onnx import network_from_onnx
-    from quantloom.workload.onnx_file import OnnxSizes
+    from quantloom.workload.onnx_sizes import OnnxSizes
 
     batch, shape, assumes_traffic = 1, input_shape, False
     named: dict[str, int] = {}
+    inputs: dict[str, tuple[int, ...]] = {}
     for part in options.split(",") if options else ():
         key, _, value = (piece.strip() for piece in part.rpartition("="))
         if key == "shape" and _SHAPE.fullmatch(value):
@@ -100,11 +101,16 @@ def _load_onnx(spec: str, path: str, options: str, input_shape: tuple[int, ...] 
         elif key and key not in ("shape", "unknown") and re.fullmatch(r"[1-9][0-9]{0,8}", value):
             named[key] = int(value)
             batch = int(value) if key == "batch" else batch
+        elif key and key not in ("shape", "unknown", "batch") and _SHAPE.fullmatch(value):
+            inputs[key] = tuple(map(int, value.split("x")))
         else:
             message = f"{spec}: cannot read the option `{part}`"
-            hint = "behind a file stand batch=N, shape=3x224x224 (one sample), NAME=N for an axis, unknown=traffic"
+            hint = (
+                "behind a file stand batch=N, shape=3x224x224 (one sample), NAME=N for an axis, NAME=1x3x224x224 for "
+                "an input, unknown=traffic"
+            )
             raise WorkloadError(message, hint=hint)
-    sizes = OnnxSizes(batch=batch, shape=shape, named=named)
+    sizes = OnnxSizes(batch=batch, shape=shape, named=named, inputs=inputs)
     return network_from_onnx(path, sizes, assumes_traffic=assumes_traffic)
 
 

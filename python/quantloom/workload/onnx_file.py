@@ -1,8 +1,8 @@
 """Reads an ONNX file into plain records: nodes, the shape of every value, and which values are constants.
 
-This file alone imports `onnx`. Weights are never looked at: initialisers above some elements are taken for their shape
-only, and data outside of the file is not opened (its place is checked). Shapes come from onnx's own shape inference,
-helped by folding the small integer tensors that exporters compute shapes with.
+This file alone imports `onnx`. Weights are never looked at: initialisers above some elements are taken for their shape,
+and of data outside of the file (whose place is checked) only small tensors are read. Shapes come from onnx's own shape
+inference, helped by folding the small integer tensors that exporters compute shapes with.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantloom.errors import SpecError, WorkloadError
+from quantloom.workload.onnx_branches import branch_of, captured, inlined
+from quantloom.workload.onnx_sizes import MAX_EXTENT, OnnxSizes, fix_inputs
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["OnnxGraph", "OnnxNode", "OnnxSizes", "load_onnx"]
+__all__ = ["OnnxGraph", "OnnxNode", "load_onnx"]
 
 OLDEST_OPSET = 7
 _KEPT_ELEMENTS = 4096  # of tensors whose values may matter for shapes
 _FOLDED_ELEMENTS = 1 << 20
 _MAX_ROUNDS = 200
-_MAX_EXTENT = 1 << 31
 _FOLDED_NAMES = (
     "Add Cast Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater Identity Less Max Min Mod Mul Neg Not"
     " Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Slice Split Sqrt Squeeze Sub Tile Transpose Unsqueeze"
@@ -36,18 +37,6 @@ _STANDARD = ("", "ai.onnx")
 _PACKED_TYPES = (21, 22, 23, 25, 26, 27, 28)  # of less than a byte each: u4, i4, f4, u2, i2, f6, f6
 _MOST_AXES = 64
 _TARGETS = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0}  # operand that has one number for each axis
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxSizes:
-    """Sizes for what a file leaves open. batch: the first axis of each input. shape: of one sample of the first input.
-
-    named: other axes by their names in the file.
-    """
-
-    batch: int = 1
-    shape: tuple[int, ...] | None = None
-    named: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,27 +154,28 @@ class _File:
 
     def _take_initializers(self) -> None:
         """Note the shapes of all initialisers; those with many elements become inputs without values."""
-        from onnx import helper
-
-        kept = []
-        listed = {info.name for info in self._graph.input}
-        for tensor in self._graph.initializer:
-            shape = self._tensor_shape(tensor)
-            self._constants[tensor.name] = shape
-            if self._keep_values(tensor, shape):
-                kept.append(tensor)
-            elif tensor.name not in listed:
-                self._graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, shape))
+        tensors = list(self._graph.initializer)
+        del self._graph.initializer[:]
+        for tensor in tensors:
+            self._take_initializer(tensor)
         for sparse in self._graph.sparse_initializer:
             self._constants[sparse.values.name] = tuple(sparse.dims)
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
+
+    def _take_initializer(self, tensor: TensorProto) -> None:
+        from onnx import helper
+
+        shape = self._tensor_shape(tensor)
+        self._constants[tensor.name] = shape
+        if self._keep_values(tensor, shape):
+            self._graph.initializer.append(tensor)
+        elif all(info.name != tensor.name for info in self._graph.input):
+            self._graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, shape))
 
     def _tensor_shape(self, tensor: TensorProto) -> tuple[int, ...]:
         shape = tuple(tensor.dims)
-        if any(not 0 <= size <= _MAX_EXTENT for size in shape):
+        if any(not 0 <= size <= MAX_EXTENT for size in shape):
             message = f"tensor `{tensor.name}` has the shape {list(shape)}"
-            raise self._error(message, f"sizes are 0..{_MAX_EXTENT}; is the file whole?")
+            raise self._error(message, f"sizes are 0..{MAX_EXTENT}; is the file whole?")
         from onnx import TensorProto
 
         if tensor.data_location == TensorProto.EXTERNAL:
@@ -218,15 +208,31 @@ class _File:
     def _keep_values(self, tensor: TensorProto, shape: tuple[int, ...]) -> bool:
         """Remember the values of a small tensor. Raises SpecError if they are not there."""
         from onnx import TensorProto, numpy_helper
+        from onnx.external_data_helper import load_external_data_for_tensor
 
-        if math.prod(shape) > _KEPT_ELEMENTS or tensor.data_location == TensorProto.EXTERNAL:
+        if math.prod(shape) > _KEPT_ELEMENTS or tensor.data_type == TensorProto.STRING:
             return False
+        is_external = tensor.data_location == TensorProto.EXTERNAL
+        if is_external and not self._has_external(tensor):
+            return False  # its shape is enough, if no other shape is computed from it
         try:
+            if is_external:
+                load_external_data_for_tensor(tensor, str(Path(self._path).parent))
+                tensor.data_location = TensorProto.DEFAULT
+                self._check_size(tensor, math.prod(shape))
             self._values[tensor.name] = numpy_helper.to_array(tensor)
-        except Exception as error:  # whatever numpy raises for a buffer of the wrong size
+        except SpecError:
+            raise
+        except Exception as error:  # whatever numpy and onnx raise for data of the wrong size
             message = f"tensor `{tensor.name}` of shape {list(shape)} cannot be read: {_first_line(error)}"
             raise self._error(message, "is the file whole?") from error
         return True
+
+    def _has_external(self, tensor: TensorProto) -> bool:
+        """Whether the data of a tensor are there, and say how few of its file's bytes they are."""
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        file = Path(self._path).parent / entries.get("location", "")
+        return file.is_file() and entries.get("length", "").isdecimal() and int(entries["length"]) < _FOLDED_ELEMENTS
 
     def _take_constant(self, node: NodeProto) -> None:
         if node.op_type != "Constant" or node.domain not in _STANDARD or len(node.output) != 1:
@@ -265,48 +271,11 @@ class _File:
         if not infos:
             message = "the graph has no input"
             raise self._error(message, "a network reads at least one tensor")
-        names = {dim.dim_param for info in infos for dim in info.type.tensor_type.shape.dim if dim.dim_param}
-        found, unused, problems = [], set(sizes.named) - {"batch"}, []
-        for position, info in enumerate(infos):
-            if not info.type.HasField("tensor_type") or not info.type.tensor_type.HasField("shape"):
-                problems.append(f"input `{info.name}` is no tensor with a known number of axes")
-                continue
-            given = None if position or sizes.shape is None else (sizes.batch, *sizes.shape)
-            dims = info.type.tensor_type.shape.dim
-            if given is not None and len(given) != len(dims):
-                problems.append(f"input `{info.name}` has {len(dims)} axes with the batch, shape= gives {len(given)}")
-                continue
-            shape = []
-            for axis, dim in enumerate(dims):
-                unused.discard(dim.dim_param)
-                size = self._axis_size(info.name, axis, dim, sizes, None if given is None else given[axis], problems)
-                dim.dim_value = size
-                shape.append(size)
-            found.append((info.name, tuple(shape)))
-        problems += [f"no axis is named `{name}`" for name in sorted(unused)]
+        found, problems, options = fix_inputs(infos, sizes)
         if problems:
-            example = ",".join(f"{name}=1" for name in sorted(names)) or "shape=3x224x224"
-            hint = f"give sizes behind the file, as in {Path(self._path).name}:{example}"
-            raise self._error("\n  ".join(problems), hint)
+            example = f"{Path(self._path).name}:{options or 'shape=3x224x224'}"
+            raise self._error("\n  ".join(problems), f"give sizes behind the file, as in {example}")
         return tuple(found)
-
-    def _axis_size(
-        self, name: str, axis: int, dim: Any, sizes: OnnxSizes, given: int | None, problems: list[str]
-    ) -> int:  # Any: a dimension of protobuf
-        if dim.HasField("dim_value") and 1 <= dim.dim_value <= _MAX_EXTENT:
-            if given not in (None, dim.dim_value) and axis > 0:
-                problems.append(f"axis {axis} of input `{name}` is {dim.dim_value} in the file, shape= gives {given}")
-            return int(dim.dim_value)
-        if dim.HasField("dim_value") and dim.dim_value > _MAX_EXTENT:
-            problems.append(f"axis {axis} of input `{name}` is {dim.dim_value}, expected 1..{_MAX_EXTENT}")
-            return 1
-        if dim.dim_param in sizes.named:
-            return sizes.named[dim.dim_param]
-        if given is not None or axis == 0:
-            return sizes.batch if given is None else given
-        what = f"`{dim.dim_param}`" if dim.dim_param else "without a name"
-        problems.append(f"axis {axis} of input `{name}` has no size ({what})")
-        return 1
 
     # ---- order ---------------------------------------------------------------------------------------------------
 
@@ -323,7 +292,7 @@ class _File:
         for node in self._graph.node:
             problems += [
                 f"{_described(node)} reads `{name}`, which nothing writes"
-                for name in node.input
+                for name in (*node.input, *captured(node))
                 if name and name not in known and name not in written
             ]
         problems += [
@@ -337,7 +306,7 @@ class _File:
 
     def _order(self, written: Mapping[str, int]) -> None:
         nodes = list(self._graph.node)
-        needs = [{written[name] for name in node.input if name in written} for node in nodes]
+        needs = [{written[name] for name in (*node.input, *captured(node)) if name in written} for node in nodes]
         readers: list[list[int]] = [[] for _ in nodes]
         for index, before in enumerate(needs):
             for other in before:
@@ -393,9 +362,9 @@ class _File:
                 declared = _static_shape(info, sizes.named)
                 if name not in shapes and declared is not None:
                     shapes[name] = declared
-            folded = self._fold(shapes, opset)
+            folded, taken = self._fold(shapes, opset), self._take_branches()
             wanted = [name for node in self._graph.node for name in node.output if name and name not in shapes]
-            if not folded or not wanted:
+            if not (folded or taken) or not wanted:
                 break
             gone = set(folded)
             kept = [node for node in self._graph.node if not set(node.output) & gone]
@@ -405,6 +374,28 @@ class _File:
                 numpy_helper.from_array(self._values[name], name) for name in folded if name in self._values
             )
         return shapes
+
+    def _take_branches(self) -> bool:
+        """Put the taken branch in the place of every If whose condition is known; returns whether there was one."""
+        nodes: list[NodeProto] = []
+        is_any = False
+        for node in self._graph.node:
+            condition = self._values.get(node.input[0]) if node.op_type == "If" and len(node.input) == 1 else None
+            branch = None if condition is None or condition.size != 1 else branch_of(node, bool(condition.item()))
+            if branch is None or node.domain not in _STANDARD:
+                nodes.append(node)
+                continue
+            is_any = True
+            inner, tensors = inlined(node, branch)
+            for tensor in tensors:
+                self._take_initializer(tensor)
+            nodes += inner
+        if is_any:
+            del self._graph.node[:]
+            self._graph.node.extend(nodes)
+            for node in self._graph.node:
+                self._take_constant(node)
+        return is_any
 
     def _infer_once(self) -> dict[str, tuple[int, ...]]:
         import onnx.shape_inference
@@ -487,7 +478,7 @@ class _File:
             yield OnnxNode(
                 name=node.name,
                 operator=operator,
-                inputs=tuple(node.input),
+                inputs=(*node.input, *captured(node)),
                 outputs=tuple(node.output),
                 attributes=dict(map(_attribute, node.attribute)),
             )
@@ -507,7 +498,7 @@ def _static_shape(info: ValueInfoProto, sizes: Mapping[str, int]) -> tuple[int, 
     shape = []
     for dim in info.type.tensor_type.shape.dim:
         size = dim.dim_value if dim.HasField("dim_value") else sizes.get(dim.dim_param, -1)
-        if not 0 <= size <= _MAX_EXTENT:
+        if not 0 <= size <= MAX_EXTENT:
             return None
         shape.append(int(size))
     return tuple(shape)
