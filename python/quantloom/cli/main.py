@@ -21,7 +21,19 @@ __all__ = ["COMMANDS", "build_parser", "entry_point", "main"]
 
 # Each command is the module of its name in this package, with add_parser(subparsers), in the order of the help text;
 # behind a word of Python stands a `_`.
-COMMANDS: Final = ("map", "converge", "evaluate", "count", "table", "search", "quantize", "show", "import", "export")
+COMMANDS: Final = (
+    "map",
+    "converge",
+    "evaluate",
+    "count",
+    "table",
+    "search",
+    "quantize",
+    "fetch",
+    "show",
+    "import",
+    "export",
+)
 
 EXIT_DONE, EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
