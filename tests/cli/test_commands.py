@@ -131,7 +131,7 @@ def test_what_map_saves_evaluate_reads(quantloom: Run) -> None:
     files = ["--workload", "best/layer02.workload.yaml", "--mapping", "best/layer02.mapping.yaml"]
     found = quantloom("evaluate", "--arch", "eyeriss", *files, "--json").json
     about = {"schema_version", "command", "arch", "workload", "cost_model", "bits", "mapping", "tile_shapes"}
-    assert set(found) == {*about, *COST_KEYS}
+    assert set(found) == {*about, "energy_sources", *COST_KEYS}
     assert all(found[key] == mapped["layers"][1][key] for key in (*COST_KEYS, "mapping", "bits"))
     text = quantloom("evaluate", "--arch", "eyeriss", *files).out
     assert f"{found['latency_cycles']:,.0f}, limited by" in text

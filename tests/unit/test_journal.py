@@ -55,6 +55,7 @@ def test_a_run_leaves_all_its_files_and_no_others(finished):
     assert manifest["status"] == "finished"
     assert manifest["schema_version"] == 1
     assert manifest["config"]["seed"] == 0
+    assert manifest["energy_sources"][-1]["action"] == "mac"
     assert manifest["inputs"] == {"arch": "0" * 64}
     (session,) = manifest["sessions"]
     assert session["command"] == ["quantloom", "search"]

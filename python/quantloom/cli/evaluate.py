@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from quantloom.cli.nest import mapping_json, nest_lines, tile_shapes
 from quantloom.cli.output import Column, TextTable, bold, print_json, print_lines, wrapped
 from quantloom.cli.parsing import Parser, Subparsers, add_arch, add_bits, add_cost_model, cost_options
+from quantloom.cli.sources import source_lines
 from quantloom.cli.units import count_text, edp_text, energy_text, energy_unit, percent
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate and print."""
     from quantloom import _core
     from quantloom.cli.inputs import bits_by_tensor
+    from quantloom.mapper.energy_sources import energy_sources_json
     from quantloom.spec.arch import load_arch
     from quantloom.spec.bits import load_bits
     from quantloom.spec.mapping import load_mapping
@@ -59,7 +61,8 @@ def run(args: argparse.Namespace) -> None:
         shapes = tile_shapes(mapping, arch, workload)
         tiles = {name: {tensor: list(shape) for tensor, shape in held.items()} for name, held in shapes.items()}
         nest = {"mapping": mapping_json(mapping, arch), "tile_shapes": tiles}
-        print_json("evaluate", {**body, **cost_json(arch, cost), **nest})
+        sources = {"energy_sources": energy_sources_json(arch)}
+        print_json("evaluate", {**body, **cost_json(arch, cost), **sources, **nest})
     else:
         print_lines(_report(arch, workload, mapping, bits, cost, args.cost_model))
 
@@ -123,6 +126,8 @@ def _report(
         *cost_lines(arch, cost),
         "",
         *totals_lines(cost),
+        "",
+        *source_lines(arch),
     ]
 
 

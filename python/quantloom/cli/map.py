@@ -27,6 +27,7 @@ from quantloom.cli.parsing import (
     count_from,
 )
 from quantloom.cli.progress import Progress
+from quantloom.cli.sources import source_lines
 from quantloom.cli.units import count_text, edp_text, energy_text, energy_unit, percent, plural
 from quantloom.errors import InternalError, SpecError
 
@@ -238,6 +239,8 @@ def _layer_report(arch: Arch, mapped: _MappedLayer) -> list[str]:
         *wrapped(f"certificate  {_certificate_text(best.certificate)}", hang=13),
         *_check_lines([] if mapped.verdict is None else [mapped.verdict]),
         *note_lines({note: [mapped.position] for note in mapped.notes}),
+        "",
+        *source_lines(arch),
     ]
 
 
@@ -271,7 +274,7 @@ def _network_report(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
     for each in mapped:
         for note in each.notes:
             notes.setdefault(note, []).append(each.position)
-    return [*table.lines(), *wrapped(LEGEND), "", *_totals(arch, mapped), *note_lines(notes)]
+    return [*table.lines(), *wrapped(LEGEND), "", *_totals(arch, mapped), *note_lines(notes), "", *source_lines(arch)]
 
 
 def _totals(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
@@ -309,6 +312,8 @@ def _certificate_text(certificate: Certificate) -> str:
 
 
 def _json(args: argparse.Namespace, arch: Arch, network: Network, mapped: list[_MappedLayer]) -> dict[str, object]:
+    from quantloom.mapper.energy_sources import energy_sources_json
+
     body: dict[str, object] = {
         "model": network.name,
         "arch": arch.name,
@@ -316,6 +321,7 @@ def _json(args: argparse.Namespace, arch: Arch, network: Network, mapped: list[_
         "objective": args.objective,
         "space": args.space,
         "fixed": args.fixed,
+        "energy_sources": energy_sources_json(arch),
     }
     layers = [_layer_json(arch, each) for each in mapped]
     if args.layer is not None:

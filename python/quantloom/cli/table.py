@@ -65,6 +65,7 @@ def add_parser(commands: Subparsers) -> Parser:
 def run(args: argparse.Namespace) -> None:
     """Solve and write."""
     from quantloom.cli.inputs import read_network
+    from quantloom.mapper.energy_sources import energy_sources_json
     from quantloom.mapper.table import cost_table, packing_class_bits
     from quantloom.spec.arch import load_arch
 
@@ -96,7 +97,8 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         body = {"model": network.name, "arch": arch.name, "cost_model": table.model, "objective": table.objective}
         proof = {"layers": list(table.layers), "bits": list(table.bits), "is_proven": table.is_proven}
-        print_json("table", {**body, **proof, "rows": entries, "file": str(path)})
+        sources = {"energy_sources": energy_sources_json(arch)}
+        print_json("table", {**body, **proof, "rows": entries, "file": str(path), **sources})
     else:
         widths = ", ".join(map(str, table.bits))
         proof_text = "all proven optimal" if table.is_proven else "not all proven optimal"

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantloom.errors import InfeasibleError, SearchError
+from quantloom.mapper.energy_sources import energy_sources_json
 from quantloom.search.config import SearchConfig
 from quantloom.search.front import Front, FrontPoint, LayerChoice, TensorBits, labels
 from quantloom.search.journal import SCHEMA_VERSION, Evaluation, RunDirectory, Split
@@ -377,6 +378,7 @@ def _manifest(config: SearchConfig, inputs: SearchInputs) -> dict[str, object]:
         "accuracy_method": inputs.evaluator.name,
         "inputs": dict(inputs.hashes),
         "config": config.to_dict(),
+        "energy_sources": energy_sources_json(inputs.arch),
     }
 
 
