@@ -13,6 +13,7 @@ from quantloom import BitWidths, cost_table, evaluate, load_arch, load_network
 from quantloom.cli.parsing import default_cost_model
 from quantloom.spec.arch import arch_names
 from quantloom.spec.mapping import load_mapping
+from quantloom.zoo import MODEL_NAMES
 
 Run = Callable[..., Any]
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -192,7 +193,7 @@ def test_show_arch_draws_every_kind_of_energy(quantloom: Run) -> None:
 
 def test_show_without_a_name_lists_what_is_known(quantloom: Run) -> None:
     assert [arch["name"] for arch in quantloom("show", "arch", "--json").json["archs"]] == arch_names()
-    assert quantloom("show", "model", "--json").json["models"] == ["mobilenet_v1", "mobilenet_v2"]
+    assert quantloom("show", "model", "--json").json["models"] == list(MODEL_NAMES)
     assert "classes=1000" in quantloom("show", "model").out
 
 

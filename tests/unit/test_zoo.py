@@ -8,12 +8,21 @@ import sys
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from quantloom import zoo
 from quantloom.errors import WorkloadError
 from quantloom.workload.load import load_network
 
 load_once = functools.cache(load_network)
+
+
+def counted_macs(model: torch.nn.Module, shape: tuple[int, ...]) -> int:
+    """MACs as torch counts them while the model runs; attention in the form of plain products."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model.eval()(torch.zeros(1, *shape))
+    return counter.get_total_flops() // 2
 
 
 @pytest.mark.parametrize(
@@ -28,6 +37,41 @@ load_once = functools.cache(load_network)
 def test_totals_at_224_are_the_true_ones(spec: str, macs: int, weights: int, layers: int) -> None:
     network = load_once(spec)
     assert (network.macs, network.weights, len(network.layers)) == (macs, weights, layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"),
+    [  # parameters as published: torchvision 0.20 (ResNet, MobileNetV3), timm 1.0 (Lite0, ViT-Tiny), Pytorch-UNet
+        ("mobilenet_v3_small", 2_542_856, 56_510_400),
+        ("mobilenet_v3_large", 5_483_032, 216_589_760),
+        ("efficientnet_lite0", 4_652_008, 385_187_552),
+        ("resnet18", 11_689_512, 1_814_073_344),
+        ("resnet50", 25_557_032, 4_089_184_256),
+        ("vit_tiny", 5_717_416, 1_253_683_200),
+        ("unet", 31_037_698, 36_881_367_040),
+    ],
+)
+def test_parameters_are_those_published_and_macs_those_that_torch_counts(name: str, parameters: int, macs: int) -> None:
+    with torch.device("meta"):
+        model = zoo.build(name)
+        assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+        assert counted_macs(model, (3, 224, 224)) == macs
+    if name not in ("resnet50", "unet"):  # a run of theirs takes seconds; the others stand for them
+        assert load_network(name).macs == macs
+
+
+@pytest.mark.parametrize("text", ["resnet50:width=0.125,input=32", "unet:width=0.125,input=32", "resnet18:input=80"])
+def test_small_and_odd_forms_have_the_macs_that_torch_counts(text: str) -> None:
+    spec = zoo.parse_model(text)
+    assert load_network(text).macs == counted_macs(zoo.build(spec.name, **spec.options), spec.input_shape)
+
+
+def test_models_that_divide_the_image_say_what_they_expect() -> None:
+    with pytest.raises(WorkloadError, match="vit_tiny: option `input`: expected a multiple of the patch, 16, got 100"):
+        load_network("vit_tiny:input=100")
+    with pytest.raises(WorkloadError, match="unet: option `input`: expected a multiple of 16, got 40"):
+        load_network("unet:input=40")
+    assert zoo.parse_model("unet:classes=2").text == "unet"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quantloom.errors import WorkloadError
@@ -15,7 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["MODEL_NAMES", "OPTIONS", "ModelSpec", "build", "parse_model", "suggest"]
 
-MODEL_NAMES = ("mobilenet_v1", "mobilenet_v2")
+MODEL_NAMES = (
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "efficientnet_lite0",
+    "resnet18",
+    "resnet50",
+    "vit_tiny",
+    "unet",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +48,14 @@ OPTIONS: Mapping[str, Option] = {
 }
 
 
+_DEFAULTS: Mapping[str, Mapping[str, int | float]] = {"unet": {"classes": 2}}  # that differ from those of OPTIONS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A zoo model with all its options. Raises WorkloadError for an unknown name or option or an impossible value.
 
-    options: as given, completed with the defaults of OPTIONS, in their order; whole numbers are ints.
+    options: as given, completed with the defaults (those of OPTIONS, but unet has 2 classes); whole numbers are ints.
     """
 
     name: str
@@ -55,10 +69,11 @@ class ModelSpec:
             if key not in OPTIONS:
                 message = f"{self.name}: unknown option `{key}`"
                 raise WorkloadError(message, hint=suggest(key, OPTIONS, "options are"))
-        completed = {
-            key: _check_value(self.name, key, self.options.get(key, option.default)) for key, option in OPTIONS.items()
-        }
+        completed = {key: _check_value(self.name, key, self.options.get(key, self._default(key))) for key in OPTIONS}
         object.__setattr__(self, "options", completed)
+
+    def _default(self, key: str) -> int | float:
+        return _DEFAULTS.get(self.name, {}).get(key, OPTIONS[key].default)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -68,7 +83,7 @@ class ModelSpec:
     @property
     def text(self) -> str:
         """The shortest text that parse_model() turns into this spec again."""
-        given = [f"{key}={value}" for key, value in self.options.items() if value != OPTIONS[key].default]
+        given = [f"{key}={value}" for key, value in self.options.items() if value != self._default(key)]
         return self.name if not given else f"{self.name}:{','.join(given)}"
 
 
@@ -97,11 +112,18 @@ def build(name: str, **options: int | float) -> nn.Module:
     options: those of OPTIONS. Raises WorkloadError like ModelSpec.
     """
     spec = ModelSpec(name=name, options=options)
-    from quantloom.zoo import mobilenet  # loads torch
+    from quantloom.zoo import efficientnet, mobilenet, mobilenet_v3, resnet, unet, vit  # loads torch
 
     builders: Mapping[str, Callable[..., nn.Module]] = {
         "mobilenet_v1": mobilenet.MobileNetV1,
         "mobilenet_v2": mobilenet.MobileNetV2,
+        "mobilenet_v3_small": partial(mobilenet_v3.MobileNetV3, "small"),
+        "mobilenet_v3_large": partial(mobilenet_v3.MobileNetV3, "large"),
+        "efficientnet_lite0": efficientnet.EfficientNetLite0,
+        "resnet18": partial(resnet.ResNet, 18),
+        "resnet50": partial(resnet.ResNet, 50),
+        "vit_tiny": vit.VitTiny,
+        "unet": unet.UNet,
     }
     return builders[spec.name](**spec.options)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MobileNetV1", "MobileNetV2"]
+__all__ = ["SMALL_INPUT", "ConvNormAct", "InvertedResidual", "MobileNetV1", "MobileNetV2", "round_channels"]
 
 SMALL_INPUT = 64  # pixels; inputs up to this size get the form with fewer strided layers
 
@@ -37,7 +37,7 @@ def _v1_channels(channels: int, width: float) -> int:
     return max(8, int(channels * width))
 
 
-def _v2_channels(channels: float) -> int:
+def round_channels(channels: float) -> int:
     """Round to the nearest multiple of 8, at least 8, never below 90 % (the `_make_divisible` of the authors)."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
@@ -69,15 +69,15 @@ class DepthwiseSeparable(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block: expand (expansion 1: not), 3x3 depthwise, linear bottleneck, residual if shapes agree."""
+    """MobileNetV2's block: expand (expansion 1: not), depthwise, linear bottleneck, residual if shapes agree."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int, expansion: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, stride: int, expansion: int, kernel: int = 3) -> None:
         super().__init__()
         hidden = inputs * expansion
         expand = [] if expansion == 1 else [ConvNormAct(inputs, hidden, kernel=1)]
         self.conv = nn.Sequential(
             *expand,
-            ConvNormAct(hidden, hidden, kernel=3, stride=stride, groups=hidden),
+            ConvNormAct(hidden, hidden, kernel=kernel, stride=stride, groups=hidden),
             nn.Conv2d(hidden, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -126,15 +126,15 @@ class MobileNetV2(nn.Module):
     def __init__(self, *, width: float = 1.0, input: int = 224, classes: int = 1000, channels: int = 3) -> None:
         super().__init__()
         is_small = input <= SMALL_INPUT
-        current = _v2_channels(32 * width)
+        current = round_channels(32 * width)
         blocks: list[nn.Module] = [ConvNormAct(channels, current, kernel=3, stride=1 if is_small else 2)]
         for stage, (expansion, base, repeats, stage_stride) in enumerate(_V2_STAGES, start=1):
-            outputs = _v2_channels(base * width)
+            outputs = round_channels(base * width)
             for repeat in range(repeats):
                 stride = stage_stride if repeat == 0 and not (is_small and stage == 2) else 1
                 blocks.append(InvertedResidual(current, outputs, stride=stride, expansion=expansion))
                 current = outputs
-        last = _v2_channels(1280 * max(1.0, width))
+        last = round_channels(1280 * max(1.0, width))
         blocks.append(ConvNormAct(current, last, kernel=1))
         self.features = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
