@@ -26,11 +26,18 @@ ConstraintTarget make_target(const std::string& target) {
   if (target == "temporal") return ConstraintTarget::temporal;
   if (target == "spatial") return ConstraintTarget::spatial;
   if (target == "keep") return ConstraintTarget::keep;
-  throw Error(ErrorKind::spec, "constraint target '" + target + "', expected temporal, spatial or keep");
+  if (target == "utilization") return ConstraintTarget::utilization;
+  throw Error(ErrorKind::spec, "constraint target '" + target + "', expected temporal, spatial, keep or utilization");
 }
 
 std::string name_target(ConstraintTarget target) {
-  return target == ConstraintTarget::temporal ? "temporal" : target == ConstraintTarget::spatial ? "spatial" : "keep";
+  switch (target) {
+    case ConstraintTarget::temporal: return "temporal";
+    case ConstraintTarget::spatial: return "spatial";
+    case ConstraintTarget::keep: return "keep";
+    case ConstraintTarget::utilization: break;
+  }
+  return "utilization";
 }
 
 SerialOperand make_serial(const std::string& operand) {
@@ -169,19 +176,24 @@ void bind_constraint(py::module_& m) {
   py::class_<Constraint>(m, "Constraint", "One limit on mappings: factors, order, axis split or kept tensors of one level.")
       .def(py::init([](std::string origin, std::string level, const std::string& target, const std::vector<NamedFactor>& factors,
                        std::vector<std::string> inner, std::vector<std::string> outer, bool has_permutation, std::optional<int> split,
-                       std::vector<std::string> keep, std::vector<std::string> bypass, std::string where) {
+                       std::vector<std::string> keep, std::vector<std::string> bypass, std::optional<double> min_fanout,
+                       std::optional<double> max_fanout, std::optional<double> min_capacity, std::optional<double> max_capacity,
+                       std::optional<double> min_parallelism, std::string where) {
              if (origin != "architecture" && origin != "mapspace") {
                throw Error(ErrorKind::spec, "constraint origin '" + origin + "', expected architecture or mapspace");
              }
              std::vector<FactorConstraint> made;
              for (const NamedFactor& factor : factors) made.push_back(make_factor(factor));
              return Constraint{std::move(origin), std::move(level), make_target(target), std::move(made), std::move(inner), std::move(outer),
-                               has_permutation, split, std::move(keep), std::move(bypass), std::move(where)};
+                               has_permutation, split, std::move(keep), std::move(bypass),
+                               {min_fanout, max_fanout, min_capacity, max_capacity, min_parallelism}, std::move(where)};
            }),
            py::kw_only(), py::arg("origin"), py::arg("level"), py::arg("target"), py::arg("factors") = std::vector<NamedFactor>{},
            py::arg("permutation_inner") = std::vector<std::string>{}, py::arg("permutation_outer") = std::vector<std::string>{},
            py::arg("has_permutation") = false, py::arg("split") = py::none(), py::arg("keep") = std::vector<std::string>{},
-           py::arg("bypass") = std::vector<std::string>{}, py::arg("where") = "")
+           py::arg("bypass") = std::vector<std::string>{}, py::arg("min_fanout") = py::none(), py::arg("max_fanout") = py::none(),
+           py::arg("min_capacity") = py::none(), py::arg("max_capacity") = py::none(), py::arg("min_parallelism") = py::none(),
+           py::arg("where") = "")
       .def_readonly("origin", &Constraint::origin)
       .def_readonly("level", &Constraint::level)
       .def_property_readonly("target", [](const Constraint& c) { return name_target(c.target); })
@@ -196,6 +208,11 @@ void bind_constraint(py::module_& m) {
       .def_readonly("split", &Constraint::split)
       .def_readonly("keep", &Constraint::keep)
       .def_readonly("bypass", &Constraint::bypass)
+      .def_property_readonly("min_fanout", [](const Constraint& c) { return c.use.min_fanout; }, "This and what follows: shares, 0 to 1.")
+      .def_property_readonly("max_fanout", [](const Constraint& c) { return c.use.max_fanout; })
+      .def_property_readonly("min_capacity", [](const Constraint& c) { return c.use.min_capacity; })
+      .def_property_readonly("max_capacity", [](const Constraint& c) { return c.use.max_capacity; })
+      .def_property_readonly("min_parallelism", [](const Constraint& c) { return c.use.min_parallelism; })
       .def_readonly("where", &Constraint::where)
       .def("__eq__", [](const Constraint& a, const Constraint& b) { return a == b; }, py::is_operator());
 }

@@ -40,11 +40,10 @@ NamedCount name_count(const Mapspace& space, MapspaceCount count) {
   return out;
 }
 
-Named<py::int_> capacity_by_level(const NamedCount& count) {
+Named<py::int_> name_levels(const NamedCount& count, const std::vector<BigUnsigned>& by_level) {
   Named<py::int_> out;
   for (std::size_t l = 0; l < count.levels.size(); ++l) {
-    const BigUnsigned& failures = count.count.invalid_capacity_by_level[l];
-    if (!failures.is_zero()) out[py::str(count.levels[l])] = to_python(failures);
+    if (!by_level[l].is_zero()) out[py::str(count.levels[l])] = to_python(by_level[l]);
   }
   return out;
 }
@@ -137,20 +136,42 @@ Named<Named<py::str>> describe_keep(const Mapspace& space) {
   return out;
 }
 
+// What mappings must use of a level: least and most instances of its fanout, least words. Only levels with a limit.
+Named<Named<py::int_>> describe_use(const Mapspace& space) {
+  Named<Named<py::int_>> out;
+  for (int l = 0; l < space.arch().num_levels(); ++l) {
+    const UseLimit& limit = space.constraints().use[static_cast<std::size_t>(l)];
+    Named<py::int_> described;
+    if (limit.min_lanes > 1) described["min_lanes"] = limit.min_lanes;
+    if (limit.max_lanes < kSaturated) described["max_lanes"] = limit.max_lanes;
+    if (limit.min_words > 0) described["min_words"] = limit.min_words;
+    if (py::len(described) > 0) out[py::str(space.arch().level(l).name)] = described;
+  }
+  return out;
+}
+
 void bind_count(py::module_& m) {
   py::class_<NamedCount>(m, "MapspaceCount",
-                         "How many mappings of a mapspace fit: considered = valid + invalid_fanout + invalid_capacity.")
+                         "How many mappings of a mapspace fit: considered = valid + invalid_fanout + invalid_capacity + invalid_utilization.")
       .def_property_readonly("considered", [](const NamedCount& c) { return to_python(c.count.considered); })
       .def_property_readonly("valid", [](const NamedCount& c) { return to_python(c.count.valid); })
       .def_property_readonly("invalid_fanout", [](const NamedCount& c) { return to_python(c.count.invalid_fanout); })
       .def_property_readonly("invalid_capacity",
                              [](const NamedCount& c) { return to_python(c.count.invalid_capacity); })
-      .def_property_readonly("invalid_capacity_by_level", &capacity_by_level,
+      .def_property_readonly("invalid_capacity_by_level",
+                             [](const NamedCount& c) { return name_levels(c, c.count.invalid_capacity_by_level); },
                              "By name of the innermost level that is too small; levels without failures are left out.")
+      .def_property_readonly("invalid_utilization",
+                             [](const NamedCount& c) { return to_python(c.count.invalid_utilization); },
+                             "Within fanout and capacities, but not within the constraints on their use.")
+      .def_property_readonly("invalid_utilization_by_level",
+                             [](const NamedCount& c) { return name_levels(c, c.count.invalid_utilization_by_level); },
+                             "By name of the level of which too little or too much is used; too little parallelism has none.")
       .def("__repr__", [](const NamedCount& c) {
         return "MapspaceCount(considered=" + c.count.considered.to_string() + ", valid=" + c.count.valid.to_string() +
                ", invalid_fanout=" + c.count.invalid_fanout.to_string() +
-               ", invalid_capacity=" + c.count.invalid_capacity.to_string() + ")";
+               ", invalid_capacity=" + c.count.invalid_capacity.to_string() +
+               (c.count.invalid_utilization.is_zero() ? "" : ", invalid_utilization=" + c.count.invalid_utilization.to_string()) + ")";
       });
 }
 
@@ -204,6 +225,9 @@ void bind_mapspace(py::module_& m) {
       .def_property_readonly(
           "blocks", &describe_blocks,
           "Blocks of loops, innermost first: level, kind, fanout, (least, most) factor by dim, fixed order (inner to outer).")
+      .def_property_readonly("use", &describe_use, "min_lanes, max_lanes, min_words by level, where constraints limit them.")
+      .def_property_readonly("min_units", [](const Mapspace& s) { return s.constraints().min_units; },
+                             "Arithmetic units that mappings use at least.")
       .def_property_readonly("keep", &describe_keep, "'keep', 'bypass' or 'open' by level and tensor.")
       .def(
           "size", [](const Mapspace& s) { return to_python(s.size()); }, "Number of points, exact.")

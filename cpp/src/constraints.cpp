@@ -5,6 +5,7 @@
 #include <set>
 
 #include "quantloom/error.hpp"
+#include "use_limits.hpp"
 
 namespace quantloom {
 namespace {
@@ -105,6 +106,7 @@ class Resolver {
     group_ = role_ == GroupRole::none ? -1 : workload.find_dim("G");
     make_blocks();
     make_keep();
+    out_.use.resize(static_cast<std::size_t>(arch.num_levels()));
     fixed_by_.resize(out_.blocks.size(), std::vector<const Constraint*>(static_cast<std::size_t>(workload.num_dims())));
     order_by_.resize(out_.blocks.size());
     split_by_.resize(out_.blocks.size());
@@ -217,6 +219,10 @@ void Resolver::apply(const Constraint& constraint) {
   if (constraint.target == ConstraintTarget::keep) {
     for (const std::string& tensor : constraint.keep) apply_keep(constraint, level, tensor, Keep::yes);
     for (const std::string& tensor : constraint.bypass) apply_keep(constraint, level, tensor, Keep::no);
+    return;
+  }
+  if (constraint.target == ConstraintTarget::utilization) {
+    limit_use(arch_, constraint, level, out_);
     return;
   }
   const bool spatial = constraint.target == ConstraintTarget::spatial;
@@ -476,9 +482,7 @@ std::string_view selection_name(Selection selection) noexcept {
 ResolvedConstraints resolve_constraints(const Arch& arch, const Workload& workload, Selection selection) {
   Resolver resolver(arch, workload);
   for (const Constraint& constraint : arch.constraints()) {
-    if (selection == Selection::free) break;
-    if (selection == Selection::architecture && constraint.origin != "architecture") continue;
-    resolver.apply(constraint);
+    if (is_selected(constraint, selection)) resolver.apply(constraint);
   }
   return resolver.finish();
 }

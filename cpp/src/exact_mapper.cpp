@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "exact_search.hpp"
+#include "use_limits.hpp"
 
 namespace quantloom {
 namespace {
@@ -68,6 +69,7 @@ bool overflows(const Workload& workload) {
 bool can_optimize_exactly(const Arch& arch, const Workload& workload, const MapperOptions& options) {
   if (overflows(workload)) return false;
   const Mapspace space(arch, workload, options.selection);
+  if (limits_words(space.constraints())) return false;  // lists drop tiles that no best mapping needs, but a limit may
   std::uint64_t rows = 0;
   for (const std::uint64_t size : space.sizes().factorizations) rows += std::min(size, kMostVectors + 1);
   return rows <= kMostVectors && can_list(exact::Problem(arch, workload, options.selection));

@@ -15,6 +15,22 @@ bool is_cheaper(double objective, double energy, double than_objective, double t
   return objective < than_objective || (objective == than_objective && energy < than_energy);
 }
 
+// Whether the lanes of each level, and all together, are within the constraints on their number.
+bool uses_lanes(const Problem& problem, const std::vector<std::uint64_t>& lanes) {
+  const ResolvedConstraints& constraints = problem.parts.constraints;
+  std::uint64_t all = 1;
+  for (int l = 0; l < problem.num_levels(); ++l) {
+    std::uint64_t here = 1;
+    for (std::size_t k = 0; k < lanes.size(); ++k) {
+      if (constraints.blocks[static_cast<std::size_t>(problem.lane_blocks[k])].level == l) here = lanes[k];
+    }
+    const UseLimit& limit = constraints.use[static_cast<std::size_t>(l)];
+    if (here < static_cast<std::uint64_t>(limit.min_lanes) || here > static_cast<std::uint64_t>(limit.max_lanes)) return false;
+    all *= here;
+  }
+  return all >= static_cast<std::uint64_t>(constraints.min_units);
+}
+
 }  // namespace
 
 Plan::Plan(const Problem& problem, const KeepChoice& choice, CostModel model) : keep(choice), links(problem.links(choice)) {
@@ -61,6 +77,7 @@ void Plan::add_signatures(const Problem& problem, CostModel model, std::size_t g
     }
     return;
   }
+  if (!uses_lanes(problem, lanes)) return;
   double all = 1;
   for (const std::uint64_t n : lanes) all *= static_cast<double>(n);
   signature.steps = problem.parts.workload.macs() / static_cast<Count>(all);

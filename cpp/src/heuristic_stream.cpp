@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mapspace_orders.hpp"
+#include "use_limits.hpp"
 
 namespace quantloom::detail {
 namespace {
@@ -118,9 +119,15 @@ Look StreamBook::price(const MappingView& view) {
   if (!is_within_fanout(setup_.parts, view)) return {};
   const Arch& arch = setup_.space.arch();
   const Workload& workload = setup_.space.workload();
+  if (limits_lanes(setup_.parts.constraints)) {
+    Nest nest;
+    build_nest(setup_.parts.constraints, view, nest);
+    if (!uses_lanes(setup_.parts.constraints, nest)) return {Look::Outcome::too_large};
+  }
   latest_.mapping = setup_.space.materialize(view);
   if (!check_fit(arch, workload, latest_.mapping, setup_.bits, setup_.evaluate).fits()) return {Look::Outcome::too_large};
   const Cost cost = evaluate(arch, workload, latest_.mapping, setup_.bits, setup_.evaluate);
+  if (!uses_words(setup_.parts.constraints, cost)) return {Look::Outcome::too_large};
   latest_.energy_pj = cost.energy_pj;
   latest_.cycles = cost.cycles;
   return {Look::Outcome::fits, objective_value(setup_.options.objective, cost.energy_pj, cost.cycles)};

@@ -16,6 +16,7 @@
 #include "quantloom/parallel.hpp"
 #include "settings.hpp"
 #include "tensor_price.hpp"
+#include "use_limits.hpp"
 
 namespace quantloom {
 namespace {
@@ -48,7 +49,8 @@ struct Share {
 class Worker {
  public:
   Worker(const Mapspace& space, const SettingTable& settings, const MapperOptions& options)
-      : space_(space), arch_(space.arch()), workload_(space.workload()), settings_(settings), options_(options) {
+      : space_(space), arch_(space.arch()), workload_(space.workload()), settings_(settings), options_(options),
+        limits_lanes_(limits_lanes(space.constraints())) {
     for (int l = 0; l < arch_.num_levels(); ++l) {
       if (arch_.level(l).capacity_words) bounded_.push_back(l);
     }
@@ -72,6 +74,7 @@ class Worker {
     while (walker.next()) {
       if ((++out.considered & 0x3FF) == 0 && stop.stop_requested()) return;
       build_nest(space_.constraints(), walker.view(), nest_);
+      if (limits_lanes_ && !uses_lanes(space_.constraints(), nest_)) continue;
       if (!find_fitting(out) || !find_promising(out)) continue;
       if (budget > 0 && out.priced >= budget) return;
       ++out.priced;
@@ -108,9 +111,11 @@ class Worker {
   bool fits_class(const std::vector<int>& packing, NearMiss* near_miss) const {
     double worst = 0;
     int worst_level = -1;
+    bool uses_enough = true;
     for (const int l : bounded_) {
       const Count need = needed_words(packing, l);
       const Count have = *arch_.level(l).capacity_words;
+      uses_enough = uses_enough && need >= space_.constraints().use[static_cast<std::size_t>(l)].min_words;
       if (need <= have) continue;
       if (near_miss == nullptr) return false;
       const double ratio = static_cast<double>(need) / static_cast<double>(have);
@@ -119,7 +124,7 @@ class Worker {
         worst_level = l;
       }
     }
-    if (worst_level < 0) return true;
+    if (worst_level < 0) return uses_enough;
     if (worst < near_miss->ratio) {
       near_miss->ratio = worst;
       near_miss->report = {worst_level, needed_words(packing, worst_level), *arch_.level(worst_level).capacity_words, {}};
@@ -204,6 +209,7 @@ class Worker {
   const Workload& workload_;
   const SettingTable& settings_;
   const MapperOptions& options_;
+  bool limits_lanes_;
   std::vector<int> bounded_;                                              // levels with a capacity
   std::vector<std::vector<std::array<Count, kMaxLevels>>> words_;         // [tensor][packing][level]
   std::vector<std::vector<Share>> shares_;                                // [tensor][packing]
@@ -303,6 +309,10 @@ void refuse_endless_walk(const Arch& arch, const Workload& workload, const Mappe
 }
 
 SearchMethod choose_method(const Arch& arch, const Workload& workload, const MapperOptions& options) {
+  if (options.method == SearchMethod::branch_and_bound && limits_words(resolve_constraints(arch, workload, options.selection))) {
+    throw Error(ErrorKind::spec, "branch and bound does not know min_capacity, which the constraints of '" + arch.name() + "' give",
+                "leave the method to be chosen");
+  }
   if (options.method != SearchMethod::automatic) return options.method;
   const bool listable = options.budget == 0 && can_optimize_exactly(arch, workload, options);
   return listable ? SearchMethod::branch_and_bound : SearchMethod::exhaustive;

@@ -24,10 +24,10 @@ constexpr std::uint64_t kMostFactorizations = std::uint64_t{1} << 62;
 }  // namespace
 
 MapspaceParts::MapspaceParts(Arch arch_in, Workload workload_in, Selection selection_in)
-    : arch(std::move(arch_in)),
+    : arch(cap_capacities(arch_in, selection_in)),
       workload(std::move(workload_in)),
       selection(selection_in),
-      constraints(resolve_constraints(arch, workload, selection)) {
+      constraints(resolve_constraints(arch_in, workload, selection)) {
   for (int d = 0; d < num_dims(); ++d) {
     std::vector<FactorLimit> limits;
     for (const Block& block : constraints.blocks) limits.push_back(block.limits[static_cast<std::size_t>(d)]);

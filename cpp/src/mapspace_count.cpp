@@ -19,6 +19,8 @@ namespace {
 struct ClassTotals {
   Wide valid = 0;
   Wide fanout = 0;
+  Wide parallelism = 0;
+  std::array<Wide, kMaxLevels> utilization{};
   std::array<Wide, kMaxLevels> capacity{};
 };
 
@@ -35,9 +37,13 @@ class Counter {
         outer_tiles_(plan.pairs.size()),
         words_(plan.pairs.size()),
         fits_(plan.levels.size()),
+        over_(plan.levels.size()),
         totals_(plan.classes.size()) {
     for (std::size_t i = 0; i < words_.size(); ++i) words_[i].resize(plan.pairs[i].per_word.size());
-    for (std::size_t i = 0; i < fits_.size(); ++i) fits_[i].resize(plan.levels[i].packings.size());
+    for (std::size_t i = 0; i < fits_.size(); ++i) {
+      fits_[i].resize(plan.levels[i].packings.size());
+      over_[i].resize(plan.levels[i].packings.size());
+    }
   }
 
   void run(std::uint64_t begin, std::uint64_t end) {
@@ -110,10 +116,45 @@ class Counter {
 
   void count_combination() {
     if (fanout_.within > 0) {
-      count_tiles(0, 0);
+      const int misused = find_misused_level();
+      if (misused == kUsedWell) {
+        count_tiles(0, 0);
+      } else {
+        count_misused(misused);
+      }
     } else if (fanout_.pairs > 0) {
       const Wide failures = multiply(fanout_.pairs, sum_orders(0, 0));
       for (ClassTotals& t : totals_) add(t.fanout, failures);
+    }
+  }
+
+  static constexpr int kUsedWell = -1;
+  static constexpr int kTooLittleParallelism = -2;
+
+  // The innermost level of whose fanout the combination uses too little or too much.
+  [[nodiscard]] int find_misused_level() const {
+    Count units = 1;
+    for (std::size_t s = 0; s < plan_.spatial_blocks.size(); ++s) {
+      const Block& block = plan_.parts.constraints.blocks[plan_.spatial_blocks[s]];
+      const UseLimit& limit = plan_.parts.constraints.use[static_cast<std::size_t>(block.level)];
+      Count lanes = 1;
+      for (std::size_t d = 0; d < plan_.tables.size(); ++d) lanes = saturating_mul(lanes, static_cast<Count>(fanout_.factors[s][d]));
+      if (lanes < limit.min_lanes || lanes > limit.max_lanes) return block.level;
+      units = saturating_mul(units, lanes);
+    }
+    return units < plan_.parts.constraints.min_units ? kTooLittleParallelism : kUsedWell;
+  }
+
+  void count_misused(int level) {
+    const Wide orders = sum_orders(0, 0);
+    const Wide outside = multiply(fanout_.pairs - fanout_.within, orders);
+    Wide failures = multiply(fanout_.within, orders);
+    if (plan_.enumeration == Enumeration::distinct) {
+      for (const Wide choices : plan_.bypasses) failures = multiply(failures, choices);
+    }
+    for (ClassTotals& t : totals_) {
+      add(t.fanout, outside);
+      add(level == kTooLittleParallelism ? t.parallelism : t.utilization[static_cast<std::size_t>(level)], failures);
     }
   }
 
@@ -201,7 +242,7 @@ class Counter {
     }
   }
 
-  // For each packing of a checked level the number of choices of what is kept that fit it.
+  // For each packing of a checked level the number of choices of what is kept that fit it, and of those too large for it.
   void find_fitting(std::size_t i) {
     const CheckedLevel& level = plan_.levels[i];
     for (std::size_t k = 0; k < level.packings.size(); ++k) {
@@ -217,12 +258,15 @@ class Counter {
         }
       }
       std::uint64_t fits = 0;
+      std::uint64_t over = 0;
       for (unsigned set = 0; set < 1U << num_open; ++set) {
         Count need = kept;
         for (unsigned t = 0; t < num_open; ++t) need = (set >> t & 1U) != 0 ? saturating_add(need, open[t]) : need;
-        fits += need <= level.capacity ? 1 : 0;
+        fits += need <= level.capacity && need >= level.min_words ? 1 : 0;
+        over += need > level.capacity ? 1 : 0;
       }
       fits_[i][k] = fits;
+      over_[i][k] = over;
     }
   }
 
@@ -233,14 +277,17 @@ class Counter {
     std::size_t checked = 0;
     for (std::size_t l = 0; l < plan_.bypasses.size(); ++l) {
       Wide fits = plan_.bypasses[l];
+      Wide over = 0;
       if (checked < plan_.levels.size() && plan_.levels[checked].level == l) {
         fits = fits_[checked][packing[checked]];
+        over = over_[checked][packing[checked]];
         ++checked;
       }
       if (const Wide fails = plan_.bypasses[l] - fits; fails > 0) {
-        Wide failures = multiply(fitting, fails);
-        for (std::size_t o = l + 1; o < plan_.bypasses.size(); ++o) failures = multiply(failures, plan_.bypasses[o]);
-        add(t.capacity[l], failures);
+        Wide times_outside = fitting;
+        for (std::size_t o = l + 1; o < plan_.bypasses.size(); ++o) times_outside = multiply(times_outside, plan_.bypasses[o]);
+        add(t.capacity[l], multiply(times_outside, over));
+        add(t.utilization[l], multiply(times_outside, fails - over));
       }
       fitting = multiply(fitting, fits);
     }
@@ -289,6 +336,7 @@ class Counter {
   std::vector<Count> outer_tiles_;                        // [pair]: product of the ranks the last dim does not move
   std::vector<std::vector<Count>> words_;                 // [pair][packing]
   std::vector<std::vector<std::uint64_t>> fits_;          // [checked level][packing]
+  std::vector<std::vector<std::uint64_t>> over_;          // the same
   std::vector<ClassTotals> totals_;
   std::uint64_t polls_ = 0;
   bool leaving_ = false;
@@ -298,19 +346,25 @@ class Counter {
 MapspaceCount sum_up(const std::vector<Counter>& counters, std::size_t c, std::size_t num_levels) {
   MapspaceCount out;
   out.invalid_capacity_by_level.resize(num_levels);
+  out.invalid_utilization_by_level.resize(num_levels);
   for (const Counter& counter : counters) {
     const ClassTotals& t = counter.totals(c);
     out.valid += BigUnsigned::from_128(t.valid);
     out.invalid_fanout += BigUnsigned::from_128(t.fanout);
+    out.invalid_utilization += BigUnsigned::from_128(t.parallelism);
     for (std::size_t l = 0; l < num_levels; ++l) {
       const BigUnsigned failures = BigUnsigned::from_128(t.capacity[l]);
       out.invalid_capacity_by_level[l] += failures;
       out.invalid_capacity += failures;
+      const BigUnsigned misuses = BigUnsigned::from_128(t.utilization[l]);
+      out.invalid_utilization_by_level[l] += misuses;
+      out.invalid_utilization += misuses;
     }
   }
   out.considered = out.valid;
   out.considered += out.invalid_fanout;
   out.considered += out.invalid_capacity;
+  out.considered += out.invalid_utilization;
   return out;
 }
 

@@ -69,6 +69,7 @@ void make_level(CountPlan& plan, int l, const std::vector<std::vector<int>>& bit
   checked.pair_end = plan.pairs.size();
   if (checked.pair_begin == checked.pair_end) return;
   checked.capacity = *level.capacity_words;
+  checked.min_words = plan.parts.constraints.use[checked.level].min_words;
   for (std::size_t s = 0; s < bits.size(); ++s)
     settings[s].push_back(position_or_append(checked.packings, packings[s]));
   plan.levels.push_back(std::move(checked));

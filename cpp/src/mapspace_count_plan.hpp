@@ -26,6 +26,7 @@ struct CheckedPair {
 struct CheckedLevel {
   std::size_t level = 0;
   Count capacity = 0;
+  Count min_words = 0;
   std::size_t pair_begin = 0;
   std::size_t pair_end = 0;
   std::vector<std::vector<std::size_t>> packings;  // distinct ones: [pair] index into per_word

@@ -361,6 +361,11 @@ class Constraint:
         split: typing.SupportsInt | typing.SupportsIndex | None = None,
         keep: collections.abc.Sequence[str] = [],
         bypass: collections.abc.Sequence[str] = [],
+        min_fanout: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        max_fanout: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        min_capacity: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        max_capacity: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        min_parallelism: typing.SupportsFloat | typing.SupportsIndex | None = None,
         where: str = "",
     ) -> None: ...
     @property
@@ -373,6 +378,19 @@ class Constraint:
     def keep(self) -> list[str]: ...
     @property
     def level(self) -> str: ...
+    @property
+    def max_capacity(self) -> float | None: ...
+    @property
+    def max_fanout(self) -> float | None: ...
+    @property
+    def min_capacity(self) -> float | None: ...
+    @property
+    def min_fanout(self) -> float | None:
+        """
+        This and what follows: shares, 0 to 1.
+        """
+    @property
+    def min_parallelism(self) -> float | None: ...
     @property
     def origin(self) -> str: ...
     @property
@@ -689,7 +707,7 @@ class BatchCosts:
 
 class MapspaceCount:
     """
-    How many mappings of a mapspace fit: considered = valid + invalid_fanout + invalid_capacity.
+    How many mappings of a mapspace fit: considered = valid + invalid_fanout + invalid_capacity + invalid_utilization.
     """
     def __repr__(self) -> str: ...
     @property
@@ -703,6 +721,16 @@ class MapspaceCount:
         """
     @property
     def invalid_fanout(self) -> int: ...
+    @property
+    def invalid_utilization(self) -> int:
+        """
+        Within fanout and capacities, but not within the constraints on their use.
+        """
+    @property
+    def invalid_utilization_by_level(self) -> dict[str, int]:
+        """
+        By name of the level of which too little or too much is used; too little parallelism has none.
+        """
     @property
     def valid(self) -> int: ...
 
@@ -794,6 +822,11 @@ class Mapspace:
         'keep', 'bypass' or 'open' by level and tensor.
         """
     @property
+    def min_units(self) -> int:
+        """
+        Arithmetic units that mappings use at least.
+        """
+    @property
     def notes(self) -> list[str]:
         """
         Constraints that were dropped or lowered for this workload, one sentence each.
@@ -804,6 +837,11 @@ class Mapspace:
     def sizes(self) -> dict[str, int]:
         """
         Sizes of the four choices (factorization, permutation, split, bypass); their product is size().
+        """
+    @property
+    def use(self) -> dict[str, dict[str, int]]:
+        """
+        min_lanes, max_lanes, min_words by level, where constraints limit them.
         """
     @property
     def workload(self) -> Workload: ...

@@ -102,7 +102,17 @@ struct FactorConstraint {
   bool operator==(const FactorConstraint&) const = default;
 };
 
-enum class ConstraintTarget { temporal, spatial, keep };
+// Shares of what there is that a mapping must use, above 0 to 1.
+struct Utilization {
+  std::optional<double> min_fanout;  // of the instances below one instance of the level
+  std::optional<double> max_fanout;
+  std::optional<double> min_capacity;  // of its words
+  std::optional<double> max_capacity;
+  std::optional<double> min_parallelism;  // of all arithmetic units, whatever the level
+  bool operator==(const Utilization&) const = default;
+};
+
+enum class ConstraintTarget { temporal, spatial, keep, utilization };
 
 struct Constraint {
   std::string origin = "architecture";  // "architecture": a limit of the hardware; "mapspace": narrows the search
@@ -115,6 +125,7 @@ struct Constraint {
   std::optional<int> split;                    // spatial: number of leading dims on X
   std::vector<std::string> keep;               // tensors
   std::vector<std::string> bypass;
+  Utilization use;
   std::string where;                           // "file:line" for messages
   bool operator==(const Constraint&) const = default;
 };

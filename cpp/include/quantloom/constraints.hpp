@@ -10,6 +10,7 @@
 //   that does not divide what is left is lowered to the largest divisor below it, with a note.
 // * A level keeps what is listed under keep, bypasses what is listed under bypass, and is open (searched) otherwise;
 //   the outermost level keeps everything that is not listed.
+// * Utilization: of several limits on one thing the tightest holds. Shares of a count round up (min) and down (max).
 // * Fixing the same thing twice is an Error(spec), even to the same value: it is nearly always a slip between files.
 // * Dims of a convolution that the workload does not have are skipped (a GEMM has no R), other unknown names are
 // errors.
@@ -73,9 +74,20 @@ struct Block {
 
 enum class Keep : std::uint8_t { open, yes, no };
 
+// How much of a level mappings use: instances below one instance, and words. The most words have no entry: the mapspace
+// is made with a level of that capacity.
+struct UseLimit {
+  Count min_lanes = 1;
+  Count max_lanes = kSaturated;
+  Count min_words = 0;
+  bool operator==(const UseLimit&) const = default;
+};
+
 struct ResolvedConstraints {
   std::vector<Block> blocks;            // innermost first; of a level the spatial block (if any), then the temporal one
   std::vector<std::vector<Keep>> keep;  // [level][tensor]
+  std::vector<UseLimit> use;            // [level]
+  Count min_units = 1;                  // arithmetic units that mappings use: all spatial loops together
   std::vector<std::string> notes;       // what was dropped or lowered, one sentence each
   bool operator==(const ResolvedConstraints&) const = default;
 };
@@ -84,6 +96,9 @@ struct ResolvedConstraints {
 // satisfies all of them.
 [[nodiscard]] ResolvedConstraints resolve_constraints(const Arch& arch, const Workload& workload,
                                                       Selection selection = Selection::all);
+
+// The architecture with the capacities that max_capacity leaves of its levels.
+[[nodiscard]] Arch cap_capacities(const Arch& arch, Selection selection);
 
 // Index of a level's block in blocks, -1 if it has none of this kind.
 [[nodiscard]] int find_block(const ResolvedConstraints& resolved, int level, bool spatial) noexcept;

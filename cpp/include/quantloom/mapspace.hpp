@@ -59,8 +59,9 @@ struct CountOptions {
   std::stop_token stop;  // asked at least every few milliseconds
 };
 
-// considered = valid + invalid_fanout + invalid_capacity.
-// reference: a (factorization, order, split) outside of the fanout counts once, whatever is kept; if no choice of
+// considered = valid + invalid_fanout + invalid_capacity + invalid_utilization. A mapping fails by the fanout, else by the use of
+// fanouts, else by the innermost level whose tiles do not fit or are too small for its min_capacity.
+// reference: a (factorization, order, split) outside of the fanout, or using too little or too much of it, counts once, whatever is kept; if no choice of
 // bypasses fits a factorization, only its first order and split within the fanout is looked at.
 // distinct: nothing is skipped, and nothing is outside of the fanout.
 struct MapspaceCount {
@@ -68,6 +69,8 @@ struct MapspaceCount {
   BigUnsigned valid;
   BigUnsigned invalid_fanout;
   BigUnsigned invalid_capacity;
+  BigUnsigned invalid_utilization;
+  std::vector<BigUnsigned> invalid_utilization_by_level;  // those by parallelism are of no level
   std::vector<BigUnsigned> invalid_capacity_by_level;  // by the innermost level that is too small
   bool complete = true;                                // false: stopped on request, the numbers are partial
 };

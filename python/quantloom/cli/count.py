@@ -42,6 +42,7 @@ class _LayerCount:
     valid: int
     over_fanout: int
     over_capacity: int
+    misused: int  # within fanout and capacities, but not as much of them as constraints ask for
     over_capacity_by_level: dict[str, int]  # empty where the model counts no levels
     notes: tuple[str, ...]
 
@@ -145,7 +146,8 @@ def _count_layer(
             visited=visited,
             valid=valid,
             over_fanout=count.invalid_fanout,
-            over_capacity=visited - valid - count.invalid_fanout,
+            over_capacity=visited - valid - count.invalid_fanout - count.invalid_utilization,
+            misused=int(count.invalid_utilization),
             over_capacity_by_level=by_level,
             notes=tuple(space.notes),
         )
@@ -161,23 +163,27 @@ def _layer_json(found: _LayerCount) -> dict[str, object]:
         "size": found.size,
         "visited": found.visited,
         "valid": found.valid,
-        "invalid": {"fanout": found.over_fanout, "capacity": found.over_capacity},
+        "invalid": {"fanout": found.over_fanout, "capacity": found.over_capacity, "utilization": found.misused},
         "invalid_capacity_by_level": found.over_capacity_by_level,
         "notes": list(found.notes),
     }
 
 
 def _lines(counts: list[_LayerCount]) -> list[str]:
-    titles = ("size", "visited", "valid", "over fanout", "over capacity")
+    titles = ["size", "visited", "valid", "over fanout", "over capacity"]
+    if any(found.misused for found in counts):
+        titles.append("utilization")
     columns = [Column(title="#", align="right"), Column(title="layer"), Column(title="bits")]
     table = TextTable(
         columns=[*columns, *(Column(title=title, align="right") for title in titles)], tail_title="too small for"
     )
     notes: dict[str, list[int]] = {}
     for found in counts:
-        numbers = (found.size, found.visited, found.valid, found.over_fanout, found.over_capacity)
+        numbers = [found.size, found.visited, found.valid, found.over_fanout, found.over_capacity, found.misused]
         levels = ", ".join(f"{level} {n:,}" for level, n in found.over_capacity_by_level.items())
-        table.add(str(found.position), found.layer, str(found.bits), *(f"{n:,}" for n in numbers), tail=levels)
+        table.add(
+            str(found.position), found.layer, str(found.bits), *(f"{n:,}" for n in numbers[: len(titles)]), tail=levels
+        )
         for note in found.notes:
             notes.setdefault(note, []).append(found.position)
     return [*table.lines(), *note_lines(notes)]

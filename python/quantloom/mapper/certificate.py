@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from quantloom import _core
 from quantloom.errors import InfeasibleError
 from quantloom.mapper.heuristics import search_heuristically
-from quantloom.mapper.membership import count_points, find_outside
+from quantloom.mapper.membership import count_points, find_misused, find_outside, find_too_small
 from quantloom.mapper.optimize import Bits, Optimum, evaluate, tensor_bits
 
 __all__ = ["Claim", "Verdict", "check_claim", "claim_of"]
@@ -85,8 +85,12 @@ def check_claim(
 
     def price(mapping: _core.Mapping) -> tuple[float, float] | None:
         try:
-            cost = evaluate(arch, workload, mapping, bits=widths, model=model, packing=packing, psum_bits=psum_bits)
+            cost = evaluate(
+                space.arch, workload, mapping, bits=widths, model=model, packing=packing, psum_bits=psum_bits
+            )
         except InfeasibleError:
+            return None
+        if find_misused(mapping, space) or find_too_small(cost, space):
             return None
         return cost.energy_pj, cost.cycles
 

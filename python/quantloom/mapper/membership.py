@@ -9,7 +9,15 @@ from typing import Any
 
 from quantloom import _core
 
-__all__ = ["Block", "count_points", "find_outside", "find_outside_block", "fixed_orders"]
+__all__ = [
+    "Block",
+    "count_points",
+    "find_misused",
+    "find_outside",
+    "find_outside_block",
+    "find_too_small",
+    "fixed_orders",
+]
 
 Block = dict[str, Any]  # Any: as Mapspace.blocks describes a block
 
@@ -77,6 +85,40 @@ def find_outside(mapping: _core.Mapping, space: _core.Mapspace) -> list[str]:
         for tensor, keep in space.keep[name].items():
             if keep != "open" and (tensor in level.keep) != (keep == "keep"):
                 faults.append(f"{name}: {tensor} is {'not ' if keep == 'keep' else ''}kept")
+    return faults
+
+
+def find_misused(mapping: _core.Mapping, space: _core.Mapspace) -> list[str]:
+    """Where the mapping uses too few or too many of the instances below one instance of a level.
+
+    `evaluate` only asks whether there are enough of them on the whole mesh.
+    """
+    faults, units = [], 1
+    for number, level in enumerate(mapping.levels):
+        name = space.arch.levels[number].name
+        on_x, on_y = (math.prod(bound for _, bound in loops) for loops in (level.spatial_x, level.spatial_y))
+        fanout_x, fanout_y = space.arch.fanout_x(number), space.arch.fanout_y(number)
+        if on_x > fanout_x or on_y > fanout_y:
+            faults.append(f"{name} has a fanout of {fanout_x} x {fanout_y}, its loops take {on_x} x {on_y}")
+        lanes = on_x * on_y
+        limit = space.use.get(name, {})
+        least, most = limit.get("min_lanes", 1), limit.get("max_lanes", lanes)
+        if not least <= lanes <= most:
+            faults.append(f"{name} uses {lanes} instances below it, not {least} to {most}")
+        units *= lanes
+    if units < space.min_units:
+        faults.append(f"it uses {units} arithmetic units, not at least {space.min_units}")
+    return faults
+
+
+def find_too_small(cost: _core.Cost, space: _core.Mapspace) -> list[str]:
+    """The levels of which a mapping of this cost uses fewer words than the constraints ask for, one sentence each."""
+    faults = []
+    for name, level in cost.levels.items():
+        words = sum(tensor.utilized_words for tensor in level.tensors.values())
+        least = space.use.get(name, {}).get("min_words", 0)
+        if words < least:
+            faults.append(f"{name} holds {words} words, not at least {least}")
     return faults
 
 

@@ -2,12 +2,15 @@
 
     constraints:
       relax_indivisible_factors: true
+      min_parallelism: 0.5         # of all arithmetic units
       architecture:                # limits of the hardware
         shared_glb:
           spatial: {factors: {N: 1, S: all}, permutation: [N, C, P], split: 2}
       mapspace:                    # narrows the search
         DRAM:
           temporal: {factors: {R: 1, Q: "<=4"}, permutation: {inner: [R, S], outer: [N]}}
+        shared_glb:
+          utilization: {min_fanout: 0.5, max_capacity: 0.5}  # shares of the instances below and of the words
 
 `keep:` and `bypass:` stand in the level itself where they are fixed, or here. Fixing one thing twice is a mistake.
 """
@@ -64,7 +67,7 @@ def read_constraints(
     """
     if field is None:
         return [], False
-    record = field.record(("relax_indivisible_factors", "architecture", "mapspace"))
+    record = field.record(("relax_indivisible_factors", "min_parallelism", "architecture", "mapspace"))
     relax_field = record.optional("relax_indivisible_factors")
     fixed = _Fixed()
     for constraint in level_keeps:
@@ -78,6 +81,17 @@ def read_constraints(
             continue
         for key, value in section.entries("a mapping from level names to constraints"):
             constraints += _read_level(key, value, origin, vocabulary, fixed)
+    parallelism = record.optional("min_parallelism")
+    if parallelism is not None and vocabulary.fanout:
+        constraints.append(
+            _core.Constraint(
+                origin="mapspace",
+                level=next(iter(vocabulary.fanout)),  # holds for all levels; it must stand at one
+                target="utilization",
+                min_parallelism=_read_share(parallelism),
+                where=parallelism.where,
+            )
+        )
     return constraints, relax_field is not None and relax_field.boolean()
 
 
@@ -102,7 +116,8 @@ def _read_level(
         hint = did_you_mean(level, tuple(vocabulary.fanout), what="known levels")
         key.fail(f"unknown level {show(level)}", hint)
         return []
-    record = value.record(("temporal", "spatial", "keep", "bypass"), "a mapping with temporal, spatial, keep or bypass")
+    keys = ("temporal", "spatial", "keep", "bypass", "utilization")
+    record = value.record(keys, f"a mapping with {', '.join(keys)}")
     constraints = _read_keep(record, origin, level, vocabulary)
     for constraint in constraints:
         for tensor in [*constraint.keep, *constraint.bypass]:
@@ -112,7 +127,42 @@ def _read_level(
         body = record.optional(target)
         if body is not None:
             constraints.append(_read_block(body, origin, level, target, vocabulary, fixed))
+    use = record.optional("utilization")
+    if use is not None:
+        constraints.append(_read_utilization(use, origin, level))
     return constraints
+
+
+def _read_utilization(field: Field, origin: _Origin, level: str) -> _core.Constraint:
+    keys = ("min_fanout", "max_fanout", "min_capacity", "max_capacity")
+    record = field.record(keys, f"a mapping with {', '.join(keys)}")
+    shares = {key: None if (found := record.optional(key)) is None else _read_share(found) for key in keys}
+    for what in ("fanout", "capacity"):
+        least, most = shares[f"min_{what}"], shares[f"max_{what}"]
+        if least is not None and most is not None and least > most:
+            field.fail(f"`min_{what}` is above `max_{what}`")
+    return _core.Constraint(
+        origin=origin,
+        level=level,
+        target="utilization",
+        min_fanout=shares["min_fanout"],
+        max_fanout=shares["max_fanout"],
+        min_capacity=shares["min_capacity"],
+        max_capacity=shares["max_capacity"],
+        where=field.where,
+    )
+
+
+def _read_share(field: Field) -> float:
+    """A number above 0, at most 1."""
+    before = len(field.problems)
+    share = field.number(above=True)
+    if len(field.problems) > before:
+        return 1.0
+    if share > 1:
+        field.expected("a share above 0, at most 1", "0.5 is half of it")
+        return 1.0
+    return share
 
 
 def _read_block(
