@@ -49,12 +49,15 @@ Named<py::int_> name_levels(const NamedCount& count, const std::vector<BigUnsign
 }
 
 std::vector<NamedCount> count_settings(const Mapspace& space, const std::vector<Bits>& bits, int threads,
-                                       const std::string& enumeration) {
+                                       const std::string& enumeration, const std::string& model, const std::string& packing,
+                                       int psum_bits) {
   std::vector<std::vector<int>> widths;
   for (const Bits& setting : bits) widths.push_back(widths_of(space, setting));
-  const Enumeration chosen = parse_enumeration(enumeration);
+  const CountOptions options{threads, parse_enumeration(enumeration), {}, parse_cost_model(model), parse_packing_rule(packing), psum_bits};
   auto counts = run_interruptible([&](std::stop_token stop) {
-    return space.count_many(widths, {threads, chosen, std::move(stop)});
+    CountOptions stoppable = options;
+    stoppable.stop = std::move(stop);
+    return space.count_many(widths, stoppable);
   });
   std::vector<NamedCount> out;
   for (MapspaceCount& count : counts) out.push_back(name_count(space, std::move(count)));
@@ -183,9 +186,10 @@ constexpr const char* kSpaceDoc =
 constexpr const char* kCountDoc =
     "Counts the mappings that fit.\n\n"
     "bits: width by tensor name, or a list in the workload's tensor order (0: one element a word).\n"
+    "model, packing, psum_bits: as in evaluate(), for what fits; the default model counts 'distinct' mappings only.\n"
     "enumeration: 'reference' counts as the reference tool's exhaustive search does, 'distinct' every different "
     "mapping\n"
-    "within the fanout once. The result does not depend on threads. Raises MappingError if bits exceed a word or if "
+    "once. The result does not depend on threads. Raises MappingError if bits exceed a word or if "
     "the\n"
     "space is too large to walk.";
 constexpr const char* kMappingsDoc =
@@ -248,13 +252,15 @@ void bind_mapspace(py::module_& m) {
            kMappingsDoc)
       .def(
           "count",
-          [](const Mapspace& s, const Bits& bits, int threads, const std::string& enumeration) {
-            return count_settings(s, {bits}, threads, enumeration).front();
+          [](const Mapspace& s, const Bits& bits, int threads, const std::string& enumeration, const std::string& model,
+             const std::string& packing, int psum_bits) {
+            return count_settings(s, {bits}, threads, enumeration, model, packing, psum_bits).front();
           },
           py::arg("bits") = std::map<std::string, int>{}, py::kw_only(), py::arg("threads") = 1,
-          py::arg("enumeration") = "reference", kCountDoc)
+          py::arg("enumeration") = "reference", py::arg("model") = "compat", py::arg("packing") = "word", py::arg("psum_bits") = 0,
+          kCountDoc)
       .def("count_many", &count_settings, py::arg("bits"), py::kw_only(), py::arg("threads") = 1,
-           py::arg("enumeration") = "reference", "count() for many bit settings in one pass over the space.")
+           py::arg("enumeration") = "reference", py::arg("model") = "compat", py::arg("packing") = "word", py::arg("psum_bits") = 0, "count() for many bit settings in one pass over the space.")
       .def("__repr__", [](const Mapspace& s) {
         return "Mapspace('" + s.arch().name() + "', '" + s.workload().name() + "', size=" + s.size().to_string() + ")";
       });

@@ -4,33 +4,11 @@
 #include <map>
 
 #include "quantloom/error.hpp"
+#include "settings.hpp"
+#include "tensor_price.hpp"
 
 namespace quantloom::detail {
 namespace {
-
-Count elements_per_word(Count word_bits, int bits) {
-  return bits <= 0 || word_bits == 1 || bits == word_bits ? 1 : word_bits / bits;
-}
-
-void check_bits(const MapspaceParts& parts, const std::vector<int>& bits) {
-  const auto fail = [](const std::string& what, const std::string& hint = {}) {
-    throw Error(ErrorKind::mapping, what, hint);
-  };
-  if (static_cast<int>(bits.size()) != parts.workload.num_tensors()) {
-    fail("bits: " + std::to_string(bits.size()) + " widths given, workload '" + parts.workload.name() + "' has " +
-         std::to_string(parts.workload.num_tensors()) + " tensors");
-  }
-  for (std::size_t t = 0; t < bits.size(); ++t) {
-    const std::string& tensor = parts.workload.tensors()[t].name;
-    if (bits[t] < 0) fail("bits of " + tensor + ": " + std::to_string(bits[t]) + ", expected 0 or more");
-    for (const Level& level : parts.arch.levels()) {
-      if (level.word_bits == 1 || bits[t] <= level.word_bits) continue;
-      fail("bits of " + tensor + ": " + std::to_string(bits[t]) + " bits do not fit the " +
-               std::to_string(level.word_bits) + "-bit words of level '" + level.name + "'",
-           "use at most " + std::to_string(level.word_bits) + " bits");
-    }
-  }
-}
 
 template <class T>
 std::size_t position_or_append(std::vector<T>& values, const T& value) {
@@ -40,8 +18,27 @@ std::size_t position_or_append(std::vector<T>& values, const T& value) {
   return values.size() - 1;
 }
 
+// How the widths of a setting pack a pair; behind them, for outputs of the default model, its partial sums by accumulator.
+struct Rates {
+  std::vector<WordRate> of_pairs;
+  std::vector<WordRate> partial;
+};
+
+void add_rates(const CountPlan& plan, const CountOptions& options, const std::vector<int>& bits, int tensor, const Level& level, Rates& out) {
+  const EvaluateOptions packing{.model = options.model, .packing = options.packing, .psum_bits = options.psum_bits};
+  const PackingRule rule = packing_rule(level, packing);
+  out.of_pairs.push_back(word_rate(rule, level.word_bits, bits[static_cast<std::size_t>(tensor)]));
+  if (tensor != plan.output) return;
+  const TensorBits widths = tensor_bits(plan.parts.arch, plan.parts.workload, bits, tensor, packing);
+  for (int variant = 0; variant < plan.num_accumulators; ++variant) {
+    const auto found = std::find(plan.accumulator_of.begin(), plan.accumulator_of.end(), variant);
+    const auto accumulator = static_cast<int>(found - plan.accumulator_of.begin());
+    out.partial.push_back(word_rate(rule, level.word_bits, capped_psum(plan.parts.arch.level(accumulator), widths)));
+  }
+}
+
 // Adds the pairs of one level; settings collects for each setting how it packs the level's tensors.
-void make_level(CountPlan& plan, int l, const std::vector<std::vector<int>>& bits,
+void make_level(CountPlan& plan, int l, const std::vector<std::vector<int>>& bits, const CountOptions& options,
                 std::vector<std::vector<std::size_t>>& settings) {
   const MapspaceParts& parts = plan.parts;
   const Level& level = parts.arch.level(l);
@@ -49,7 +46,7 @@ void make_level(CountPlan& plan, int l, const std::vector<std::vector<int>>& bit
   CheckedLevel checked;
   checked.level = static_cast<std::size_t>(l);
   checked.pair_begin = plan.pairs.size();
-  std::vector<std::vector<std::size_t>> packings(bits.size());
+  std::vector<Rates> rates(bits.size());
   for (int t = 0; t < parts.workload.num_tensors(); ++t) {
     const auto tensor = static_cast<std::size_t>(t);
     const Keep keep = parts.constraints.keep[checked.level][tensor];
@@ -61,23 +58,33 @@ void make_level(CountPlan& plan, int l, const std::vector<std::vector<int>>& bit
     pair.slot_begin = plan.num_slots;
     plan.num_slots += parts.workload.tensors()[tensor].ranks.size();
     pair.slot_end = plan.num_slots;
-    for (std::size_t s = 0; s < bits.size(); ++s) {
-      packings[s].push_back(position_or_append(pair.per_word, elements_per_word(level.word_bits, bits[s][tensor])));
-    }
+    for (std::size_t s = 0; s < bits.size(); ++s) add_rates(plan, options, bits[s], t, level, rates[s]);
     plan.pairs.push_back(std::move(pair));
   }
   checked.pair_end = plan.pairs.size();
-  if (checked.pair_begin == checked.pair_end) return;
-  checked.capacity = *level.capacity_words;
   checked.min_words = plan.parts.constraints.use[checked.level].min_words;
-  for (std::size_t s = 0; s < bits.size(); ++s)
-    settings[s].push_back(position_or_append(checked.packings, packings[s]));
+  if (checked.pair_begin == checked.pair_end && checked.min_words == 0) return;
+  checked.capacity = *level.capacity_words;
+  for (std::size_t s = 0; s < bits.size(); ++s) {
+    std::vector<WordRate> packing = rates[s].of_pairs;
+    packing.insert(packing.end(), rates[s].partial.begin(), rates[s].partial.end());
+    settings[s].push_back(position_or_append(checked.packings, packing));
+  }
   plan.levels.push_back(std::move(checked));
 }
 
-void make_levels(CountPlan& plan, const std::vector<std::vector<int>>& bits) {
+void make_levels(CountPlan& plan, const std::vector<std::vector<int>>& bits, const CountOptions& options) {
+  const int levels = plan.parts.arch.num_levels();
+  if (options.model == CostModel::default_model) {
+    for (int t = 0; t < plan.parts.workload.num_tensors(); ++t) {
+      if (plan.parts.workload.tensors()[static_cast<std::size_t>(t)].is_output) plan.output = t;
+    }
+    std::vector<Count> widths;
+    for (int l = 0; l < levels; ++l) plan.accumulator_of.push_back(static_cast<int>(position_or_append(widths, plan.parts.arch.level(l).word_bits)));
+    plan.num_accumulators = static_cast<int>(widths.size());
+  }
   std::vector<std::vector<std::size_t>> settings(bits.size());
-  for (int l = 0; l < plan.parts.arch.num_levels(); ++l) make_level(plan, l, bits, settings);
+  for (int l = 0; l < levels; ++l) make_level(plan, l, bits, options, settings);
   for (const auto& setting : settings) plan.class_of.push_back(position_or_append(plan.classes, setting));
 }
 
@@ -108,6 +115,11 @@ void append_entry(const CountPlan& plan, const std::uint32_t* row, DimTable& tab
   for (const Contribution& c : table.contributions) {
     table.extents.push_back(saturating_mul(inside[c.level] - 1, c.coefficient));
   }
+  std::uint32_t temporal = 0;
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    if (!blocks[b].spatial && row[b] > 1) temporal |= 1U << blocks[b].level;
+  }
+  table.temporal_levels.push_back(temporal);
   std::uint64_t loops = 0;
   for (std::size_t i = 0; i < plan.ordered_blocks.size(); ++i) {
     const std::size_t b = plan.ordered_blocks[i];
@@ -154,16 +166,16 @@ bool may_overflow(const MapspaceParts& parts) {
 
 }  // namespace
 
-CountPlan make_count_plan(const MapspaceParts& parts, const std::vector<std::vector<int>>& bits,
-                          Enumeration enumeration) {
-  for (const std::vector<int>& setting : bits) check_bits(parts, setting);
+CountPlan make_count_plan(const MapspaceParts& parts, const std::vector<std::vector<int>>& bits, const CountOptions& options) {
+  for (const std::vector<int>& setting : bits) check_bits(parts.arch, parts.workload, setting, options.model);
+  check_model(parts.arch, parts.workload, {.model = options.model, .packing = options.packing, .psum_bits = options.psum_bits});
   walkable_factorizations(parts, "count");
-  CountPlan plan{parts, enumeration};
+  CountPlan plan{parts, options.enumeration};
   for (std::size_t b = 0; b < parts.rules.size(); ++b) {
     if (parts.rules[b].spatial) plan.spatial_blocks.push_back(b);
     if (!parts.rules[b].spatial && parts.rules[b].infix.size() > 1) plan.ordered_blocks.push_back(b);
   }
-  make_levels(plan, bits);
+  make_levels(plan, bits, options);
   const auto lists = list_factorizations(parts, "count");
   for (int d = 0; d < parts.num_dims(); ++d)
     plan.tables.push_back(make_table(plan, d, lists[static_cast<std::size_t>(d)]));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mapspace_parts.hpp"
+#include "packing.hpp"
 
 namespace quantloom::detail {
 
@@ -19,7 +20,6 @@ struct CheckedPair {
   bool open = false;
   std::size_t slot_begin = 0;  // its ranks' extents among the slots
   std::size_t slot_end = 0;
-  std::vector<Count> per_word;  // distinct elements per word among the settings
 };
 
 // A level of limited capacity. Settings that pack its tensors alike share the check.
@@ -29,7 +29,8 @@ struct CheckedLevel {
   Count min_words = 0;
   std::size_t pair_begin = 0;
   std::size_t pair_end = 0;
-  std::vector<std::vector<std::size_t>> packings;  // distinct ones: [pair] index into per_word
+  std::vector<std::vector<WordRate>> packings;  // distinct ones: by pair, then, default model and an output
+                                               // among the pairs, by accumulator of its partial sums
 };
 
 struct Contribution {
@@ -50,12 +51,16 @@ struct DimTable {
   std::vector<Group> groups;
   std::vector<Contribution> contributions;  // one for each slot it adds to, by slot
   std::vector<Count> extents;               // [entry][contribution]: what the dim adds to a slot
+  std::vector<std::uint32_t> temporal_levels;  // [entry]: bit l set if the dim has a temporal loop at level l
   std::vector<std::uint64_t> free_loops;  // [entry]: kOrderBits per block, 1 if the dim is a loop to be permuted there
 };
 
 struct CountPlan {
   const MapspaceParts& parts;
   Enumeration enumeration = Enumeration::reference;
+  int output = -1;                               // default model: the tensor that may hold partial sums
+  int num_accumulators = 0;                      // widths of partial sums that an innermost kept level may give
+  std::vector<int> accumulator_of = {};          // [level] which of them
   std::vector<std::size_t> spatial_blocks = {};
   std::vector<std::size_t> ordered_blocks = {};  // temporal blocks with an order to search
   std::vector<CheckedPair> pairs = {};           // by level, innermost first
@@ -71,6 +76,6 @@ struct CountPlan {
 
 // Throws Error(mapping) if bits do not suit the workload or the architecture, or if the space is too large to walk.
 [[nodiscard]] CountPlan make_count_plan(const MapspaceParts& parts, const std::vector<std::vector<int>>& bits,
-                                        Enumeration enumeration);
+                                        const CountOptions& options);
 
 }  // namespace quantloom::detail

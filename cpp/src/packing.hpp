@@ -29,6 +29,7 @@ struct TensorBits {
 struct WordRate {
   Count words = 1;
   Count elements = 1;
+  bool operator==(const WordRate&) const = default;
 };
 
 // The rule of a level: its own or that of the evaluation; compat knows only words.

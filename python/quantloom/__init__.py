@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from quantloom._core import Arch, Cost, Mapping, Mapspace, Workload, __version__
-from quantloom.mapper import CostTable, Optimum, cost_table, evaluate, evaluate_batch, fix_loops, optimize
+from quantloom._core import Arch, Cost, Mapping, Workload, __version__
+from quantloom.mapper import CostTable, Mapspace, Optimum, cost_table, evaluate, evaluate_batch, fix_loops, optimize
 from quantloom.spec.arch import arch_names, load_arch
 from quantloom.spec.partial_mapping import PartialMapping, load_partial_mapping
 from quantloom.workload.bits import BitWidths

@@ -759,13 +759,17 @@ class Mapspace:
         *,
         threads: typing.SupportsInt | typing.SupportsIndex = 1,
         enumeration: str = "reference",
+        model: str = "compat",
+        packing: str = "word",
+        psum_bits: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> MapspaceCount:
         """
         Counts the mappings that fit.
 
         bits: width by tensor name, or a list in the workload's tensor order (0: one element a word).
+        model, packing, psum_bits: as in evaluate(), for what fits; the default model counts 'distinct' mappings only.
         enumeration: 'reference' counts as the reference tool's exhaustive search does, 'distinct' every different mapping
-        within the fanout once. The result does not depend on threads. Raises MappingError if bits exceed a word or if the
+        once. The result does not depend on threads. Raises MappingError if bits exceed a word or if the
         space is too large to walk.
         """
     def count_many(
@@ -777,6 +781,9 @@ class Mapspace:
         *,
         threads: typing.SupportsInt | typing.SupportsIndex = 1,
         enumeration: str = "reference",
+        model: str = "compat",
+        packing: str = "word",
+        psum_bits: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> list[MapspaceCount]:
         """
         count() for many bit settings in one pass over the space.

@@ -45,6 +45,7 @@ def test_count_lists_all_layers_without_layer(quantloom: Run) -> None:
     assert [layer["layer"] for layer in found["layers"]] == ["conv", "point"]
     assert set(found["layers"][0]) == {
         *("layer", "position", "bits", "size", "visited", "valid", "invalid", "invalid_capacity_by_level", "notes"),
+        "invalid_utilization_by_level",
     }
     assert found["layers"][1]["bits"] == {"Weights": 4, "Inputs": 8, "Outputs": 8}
     table = quantloom("count", "network.yaml", "--arch", "eyeriss", "--bits", "a8w4")

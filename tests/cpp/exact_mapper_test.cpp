@@ -206,6 +206,13 @@ bool compare(std::uint32_t seed, Objective objective, CostModel model, int& foun
     return false;
   }
   const std::vector<Optimum> expected = optimize(arch, workload, settings, options);
+  CountOptions counting;
+  counting.enumeration = Enumeration::distinct;
+  counting.model = model;
+  const std::vector<MapspaceCount> counts = Mapspace(arch, workload).count_many(settings, counting);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(counts[i].valid.to_string(), std::to_string(expected[i].certificate.fitting)) << "seed " << seed << ", setting " << i;
+  }
   const std::vector<Optimum> actual = optimize_exactly(arch, workload, settings, options, {}, {});
   EXPECT_EQ(actual.size(), expected.size());
   for (std::size_t i = 0; i < actual.size() && i < expected.size(); ++i) {

@@ -329,7 +329,7 @@ def test_distinct_mappings_are_those_within_the_fanout_once(seed: int) -> None:
     assert len(set(distinct)) == len(distinct)
     assert set(distinct) == {mapping for mapping, fits in unpruned(case) if fits}
     count = space.count([0, 0, 0], enumeration="distinct")
-    assert (count.considered, count.invalid_fanout) == (len(distinct), 0)
+    assert count.considered - count.invalid_fanout == len(distinct)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -57,13 +57,17 @@ struct CountOptions {
   // Count as the reference's exhaustive search does, or every different mapping once.
   Enumeration enumeration = Enumeration::reference;
   std::stop_token stop;  // asked at least every few milliseconds
+  // How tiles are packed. The default model, which stores partial sums with their own width, counts distinct mappings only.
+  CostModel model = CostModel::compat;
+  PackingRule packing = PackingRule::word;  // the last two: as in EvaluateOptions
+  int psum_bits = 0;
 };
 
 // considered = valid + invalid_fanout + invalid_capacity + invalid_utilization. A mapping fails by the fanout, else by the use of
 // fanouts, else by the innermost level whose tiles do not fit or are too small for its min_capacity.
 // reference: a (factorization, order, split) outside of the fanout, or using too little or too much of it, counts once, whatever is kept; if no choice of
 // bypasses fits a factorization, only its first order and split within the fanout is looked at.
-// distinct: nothing is skipped, and nothing is outside of the fanout.
+// distinct: nothing is skipped; of what is outside of the fanout each different (factorization, order, split) counts once.
 struct MapspaceCount {
   BigUnsigned considered;
   BigUnsigned valid;
@@ -115,9 +119,9 @@ class Mapspace {
   [[nodiscard]] MappingColumns columns(const BigUnsigned& first, std::size_t count, std::stop_token stop = {}) const;
   [[nodiscard]] MappingColumns sample_columns(std::size_t count, std::uint64_t seed, std::stop_token stop = {}) const;
 
-  // Walks the whole space and counts what fits, with the packing of the compat model: whole elements in a word, partial
-  // sums as wide as their tensor. bits: one entry per tensor, 0 = one element a word. The result does not
-  // depend on the number of threads. Throws Error(mapping) if bits exceed a word, or if the space is too large to walk.
+  // Counts what fits. bits: one entry per tensor, 0 = one element a word. The result does not depend on the number of
+  // threads. Throws Error(mapping) if bits exceed a word, or if the space is too large to walk, Error(spec) for options
+  // that contradict each other, Error(workload) for what the default model cannot count.
   [[nodiscard]] MapspaceCount count(std::span<const int> bits, const CountOptions& options = {}) const;
   // The same for many settings in one pass.
   [[nodiscard]] std::vector<MapspaceCount> count_many(const std::vector<std::vector<int>>& bits,

@@ -43,7 +43,8 @@ class _LayerCount:
     over_fanout: int
     over_capacity: int
     misused: int  # within fanout and capacities, but not as much of them as constraints ask for
-    over_capacity_by_level: dict[str, int]  # empty where the model counts no levels
+    over_capacity_by_level: dict[str, int]  # by the innermost level that is too small
+    misused_by_level: dict[str, int]
     notes: tuple[str, ...]
 
 
@@ -53,9 +54,9 @@ def add_parser(commands: Subparsers) -> Parser:
         "count",
         help="size of the mapspace, and how many mappings fit at given bits",
         description="Count the mappings that the constraints of an accelerator leave for each layer, and those that "
-        "fit. Of mappings that differ only in loops of bound 1 one is visited, as the reference tool does; "
-        "visited = valid + invalid. The default cost model stores partial sums wider than outputs, so fewer "
-        "mappings fit than in the compat model; it does not say which level is too small.",
+        "fit. Of mappings that differ only in loops of bound 1 one is visited; visited = valid + invalid. The compat "
+        "model visits as the reference tool does, the default model every different mapping. The default model "
+        "stores partial sums wider than outputs, so fewer mappings fit.",
         epilog="example:\n"
         "  quantloom count mobilenet_v1 --arch eyeriss --layer 2 --bits 16 8 a8w4o8 4 2 --paper-workloads"
         " --cost-model compat",
@@ -121,37 +122,28 @@ def _count_layers(
 def _count_layer(
     arch: Arch, layer: Layer, widths: tuple[BitWidths, ...], options: CostOptions, threads: int
 ) -> list[_LayerCount]:
-    from quantloom._core import Mapspace, optimize
     from quantloom.cli.inputs import bits_by_tensor
+    from quantloom.mapper.mapspace import Mapspace
 
-    bits = [bits_by_tensor(each, layer.workload) for each in widths]
     space = Mapspace(arch, layer.workload)
-    counts = space.count_many(bits, threads=threads)
-    fitting = [(count.considered, count.valid, dict(count.invalid_capacity_by_level)) for count in counts]
-    if options["model"] != "compat":
-        # Which tiles hold partial sums depends on the mapping: walk them all; the fewest cycles prune the pricing most.
-        walks = optimize(
-            arch, layer.workload, bits, objective="cycles", threads=threads, method="exhaustive", **options
-        )
-        fitting = [
-            (walk.certificate.considered + count.invalid_fanout, walk.certificate.fitting, {})
-            for walk, count in zip(walks, counts, strict=True)
-        ]
+    bits = [bits_by_tensor(each, layer.workload) for each in widths]
+    counts = space.count_valid_many(bits, threads=threads, **options)
     return [
         _LayerCount(
             position=0,
             layer=layer.name,
             bits=each,
             size=space.size(),
-            visited=visited,
-            valid=valid,
+            visited=count.considered,
+            valid=count.valid,
             over_fanout=count.invalid_fanout,
-            over_capacity=visited - valid - count.invalid_fanout - count.invalid_utilization,
-            misused=int(count.invalid_utilization),
-            over_capacity_by_level=by_level,
+            over_capacity=count.invalid_capacity,
+            misused=count.invalid_utilization,
+            over_capacity_by_level=dict(count.invalid_capacity_by_level),
+            misused_by_level=dict(count.invalid_utilization_by_level),
             notes=tuple(space.notes),
         )
-        for each, count, (visited, valid, by_level) in zip(widths, counts, fitting, strict=True)
+        for each, count in zip(widths, counts, strict=True)
     ]
 
 
@@ -165,6 +157,7 @@ def _layer_json(found: _LayerCount) -> dict[str, object]:
         "valid": found.valid,
         "invalid": {"fanout": found.over_fanout, "capacity": found.over_capacity, "utilization": found.misused},
         "invalid_capacity_by_level": found.over_capacity_by_level,
+        "invalid_utilization_by_level": found.misused_by_level,
         "notes": list(found.notes),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quantloom.mapper.batch import BatchCosts, BatchStatus, MappingBatch, evaluate_batch
 from quantloom.mapper.given import fix_loops
+from quantloom.mapper.mapspace import Mapspace
 from quantloom.mapper.optimize import Optimum, evaluate, optimize
 from quantloom.mapper.table import CostTable, cost_table, packing_class_bits
 
@@ -12,6 +13,7 @@ __all__ = [
     "BatchStatus",
     "CostTable",
     "MappingBatch",
+    "Mapspace",
     "Optimum",
     "cost_table",
     "evaluate",
