@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 __all__ = [
     "DataError",
+    "Infeasibility",
     "InfeasibleError",
     "InternalError",
+    "Lever",
     "MappingError",
     "QuantError",
     "QuantloomError",
@@ -47,8 +52,42 @@ class MappingError(QuantloomError):
     """A mapping does not belong to the workload and the architecture it is used with."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lever:
+    """Something that alone would make a mapping fit; it was tried. kind: "bits", "capacity" or "constraint".
+
+    bits: by tensor name. capacity_words: by level name.
+    """
+
+    kind: str
+    text: str
+    bits: Mapping[str, int] = field(default_factory=dict)
+    capacity_words: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infeasibility:
+    """Why nothing fits. level: the one that is too small, None if constraints and fanout alone leave nothing.
+
+    need_words: the least that the level must have; tensor_words: each tensor's share of it in a mapping that then fits.
+    """
+
+    level: str | None
+    need_words: int
+    have_words: int
+    tensor_words: Mapping[str, int]
+    levers: tuple[Lever, ...]
+
+
 class InfeasibleError(QuantloomError):
-    """Nothing fits: names the level, the words needed and available, and the lever that would make it fit."""
+    """Nothing fits: names the level, the words needed and available, and the levers that would make it fit.
+
+    report: the same as data, where it was worked out; None otherwise.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, report: Infeasibility | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.report = report
 
 
 class QuantError(QuantloomError):

@@ -172,8 +172,9 @@ def test_nothing_fits_says_where_and_what_would_help() -> None:
         ql.optimize(arch, workload, bits=16)
     assert str(caught.value) == (
         "layer 'layer' at bits Weights 16, Inputs 16, Outputs 16: nothing fits level 'pe' of 'small'; the nearest "
-        "mapping needs 34 words (Inputs 4, Outputs 6, Weights 24), the level has 8\n"
-        "  hint: use fewer bits for Weights, a larger 'pe', or fewer constraints"
+        "mapping needs 34 words (Weights 24, Inputs 4, Outputs 6), the level has 8\n"
+        "  hint: each of these alone makes it fit: 2 bits for all tensors; capacity of 'pe' 8 -> 34 words; "
+        "without pe: keep Weights, Inputs, Outputs"
     )
 
 

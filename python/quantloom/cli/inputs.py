@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from quantloom.cli.progress import waiting
-from quantloom.errors import QuantloomError, WorkloadError
+from quantloom.errors import InfeasibleError, QuantloomError, WorkloadError
 
 if TYPE_CHECKING:
     from quantloom._core import Workload
@@ -57,4 +57,6 @@ def naming_layer(name: str) -> Iterator[None]:
         if name in error.message:
             raise
         message = f"layer {name}: {error.message}"
+        if isinstance(error, InfeasibleError):
+            raise InfeasibleError(message, hint=error.hint, report=error.report) from error
         raise type(error)(message, hint=error.hint) from error

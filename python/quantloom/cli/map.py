@@ -29,7 +29,7 @@ from quantloom.cli.parsing import (
 from quantloom.cli.progress import Progress
 from quantloom.cli.sources import source_lines
 from quantloom.cli.units import count_text, edp_text, energy_text, energy_unit, percent, plural
-from quantloom.errors import InternalError, SpecError
+from quantloom.errors import InfeasibleError, InternalError, SpecError
 
 if TYPE_CHECKING:
     from quantloom._core import Arch, Certificate, Tradeoff
@@ -106,8 +106,13 @@ def run(args: argparse.Namespace) -> None:
     indices = positions(network, args.layer)
     files = MappingFiles(Path(args.save), len(network.layers), indices) if args.save is not None else None
     searched, selection = _given(args, arch, network, indices)
-    with Progress() as progress:
-        mapped = _map_layers(args, searched, selection, network, bits, indices, progress)
+    try:
+        with Progress() as progress:
+            mapped = _map_layers(args, searched, selection, network, bits, indices, progress)
+    except InfeasibleError as error:
+        if args.json:
+            print_json("map", {"model": network.name, "arch": arch.name, **_infeasible_json(error)})
+        raise
     if args.fixed is not None:
         plain = Mapspace(arch, mapped[0].layer.workload, selection=SELECTIONS[args.space])
         mapped = [replace(mapped[0], notes=tuple(plain.notes))]
@@ -328,6 +333,25 @@ def _json(args: argparse.Namespace, arch: Arch, network: Network, mapped: list[_
         return {**body, **layers[0]}
     solved = sum(each.same_as is None for each in mapped)
     return {**body, "totals": _sums(arch, mapped), "layers_solved": solved, "layers": layers}
+
+
+def _infeasible_json(error: InfeasibleError) -> dict[str, object]:
+    """The answer where nothing fits; infeasible is null where no reason was worked out."""
+    report = error.report
+    if report is None:
+        return {"error": error.message, "infeasible": None}
+    levers = [
+        {"kind": lever.kind, "text": lever.text, "bits": lever.bits, "capacity_words": lever.capacity_words}
+        for lever in report.levers
+    ]
+    body = {
+        "level": report.level,
+        "need_words": report.need_words,
+        "have_words": report.have_words,
+        "tensor_words": report.tensor_words,
+        "levers": levers,
+    }
+    return {"error": error.message, "infeasible": body}
 
 
 def _layer_json(arch: Arch, mapped: _MappedLayer) -> dict[str, object]:

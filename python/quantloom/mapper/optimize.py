@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from quantloom import _core
 from quantloom.errors import InfeasibleError
 from quantloom.mapper.given import fix_loops
+from quantloom.mapper.infeasible import Question, explain_infeasible
 from quantloom.spec.partial_mapping import PartialMapping
 from quantloom.workload.bits import BitWidths
 
-__all__ = ["Bits", "Optimum", "Progress", "evaluate", "explain_infeasible", "optimize", "tensor_bits"]
+__all__ = ["Bits", "Optimum", "Progress", "evaluate", "optimize", "tensor_bits"]
 
 # How bits may be given: for the three tensors of a layer, one width for all of them, or by tensor name.
 Bits = BitWidths | Mapping[str, int] | int | None
@@ -109,40 +110,21 @@ def optimize(
         budget=budget,
         progress=report,
     )
+    if not found.found and not found.certificate.exhausted:
+        message = f"layer '{workload.name}': nothing fitting was found within the budget"
+        raise InfeasibleError(message, hint="raise the budget, or search without one")
     if not found.found:
-        if found.certificate.method != "exhaustive":  # only a full walk knows the mapping that comes nearest
-            [found] = _core.optimize(
-                arch,
-                workload,
-                [widths],
+        raise explain_infeasible(
+            Question(
+                arch=arch,
+                workload=workload,
+                bits=widths,
                 model=model,
                 packing=packing,
                 psum_bits=psum_bits,
                 selection=selection,
                 threads=threads,
-                method="exhaustive",
             )
-        raise explain_infeasible(arch, workload, widths, found)
+        )
     cost = _core.evaluate(arch, workload, found.mapping, bits=widths, model=model, packing=packing, psum_bits=psum_bits)
     return Optimum(mapping=found.mapping, cost=cost, certificate=found.certificate, front=tuple(found.front))
-
-
-def explain_infeasible(
-    arch: _core.Arch, workload: _core.Workload, bits: Mapping[str, int], found: _core.Optimum
-) -> InfeasibleError:
-    """Say why no mapping of the workload fits: the nearest one, the level it fails at, and what would help."""
-    text = ", ".join(f"{tensor} {width}" for tensor, width in bits.items()) or "one word an element"
-    if not found.certificate.exhausted:
-        message = f"layer '{workload.name}' at bits {text}: nothing fitting was found within the budget"
-        return InfeasibleError(message, hint="raise the budget, or search without one")
-    if found.near_miss_level < 0:
-        message = f"layer '{workload.name}': no mapping satisfies the constraints and the fanout of '{arch.name}'"
-        return InfeasibleError(message, hint="relax the constraints of the architecture, or use --space free")
-    level = arch.levels[found.near_miss_level].name
-    shares = ", ".join(f"{tensor} {words}" for tensor, words in found.near_miss_tensor_words.items() if words)
-    message = (
-        f"layer '{workload.name}' at bits {text}: nothing fits level '{level}' of '{arch.name}'; the nearest mapping "
-        f"needs {found.near_miss_need_words} words ({shares}), the level has {found.near_miss_have_words}"
-    )
-    largest = max(found.near_miss_tensor_words, key=lambda tensor: found.near_miss_tensor_words[tensor])
-    return InfeasibleError(message, hint=f"use fewer bits for {largest}, a larger '{level}', or fewer constraints")
