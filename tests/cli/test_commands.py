@@ -234,6 +234,26 @@ def test_table_takes_packing_classes_and_replaces_only_by_force(quantloom: Run, 
     assert (directory / "t.csv").read_text().startswith("position,layer,")
 
 
+def test_table_as_parquet_holds_the_same(quantloom: Run, directory: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    line = ("table", "network.yaml", "--arch", "eyeriss", "--bits", "8,4", "-o")
+    assert quantloom(*line, "t.csv").code == 0
+    result = quantloom(*line, "out/t.parquet")
+    assert result.out == "16 rows for 2 layers at 4, 8 bits, all proven optimal, written to out/t.parquet\n"
+    table = parquet.read_table(directory / "out" / "t.parquet").to_pydict()
+    rows = list(csv.DictReader((directory / "t.csv").read_text().splitlines()))
+    assert list(table) == list(rows[0])
+    assert [str(e) for e in table["energy_pj"]] == [row["energy_pj"] for row in rows]
+    assert table["is_proven"] == [row["is_proven"] == "true" for row in rows]
+    assert table["mapping"] == [row["mapping"] for row in rows]
+
+
+def test_other_forms_of_tables_are_refused(quantloom: Run) -> None:
+    result = quantloom("table", "network.yaml", "--arch", "eyeriss", "-o", "t.xlsx")
+    assert result.code == 1
+    assert "a table is written as CSV or Parquet" in result.err
+
+
 # ---- switches of the default model -----------------------------------------------------------------------------------
 
 

@@ -62,11 +62,12 @@ LOADERS: dict[str, set[str]] = {
     "pymoo": {"search.nsga2"},
     "matplotlib": {"report"},
     "pandas": {"search.front"},
+    "pyarrow": {"report.parquet"},
     "rich": {"report", "cli"},
     "numpy": {"mapper", "search", "quant", "report", "demo", "testing"},
     "hypothesis": {"testing.strategies"},
 }
-LATE = ("torch", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "hypothesis")
+LATE = ("torch", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "pyarrow", "hypothesis")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def add_parser(commands: Subparsers) -> Parser:
     """Add the command."""
     parser = commands.add_parser(
         "table",
-        help="energy and cycles of every layer at every combination of bits, as a CSV file",
+        help="energy and cycles of every layer at every combination of bits, as CSV or Parquet",
         description="Solve every layer at every combination of bits and write energy, cycles and mapping to a file. "
         "By default one width stands for each packing class: widths of which every word of the "
         "accelerator holds equally many elements.",
@@ -49,7 +49,9 @@ def add_parser(commands: Subparsers) -> Parser:
     )
     add_model(parser)
     add_arch(parser)
-    parser.add_argument("-o", "--output", metavar="FILE.csv", required=True, help="where to write")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", required=True, help="where to write: FILE.csv or FILE.parquet"
+    )
     parser.add_argument(
         "--bits", metavar="LIST", type=bits_list, help="widths of each tensor, such as 2,4,8 (default: packing classes)"
     )
@@ -70,9 +72,9 @@ def run(args: argparse.Namespace) -> None:
     from quantloom.spec.arch import load_arch
 
     path = Path(args.output)
-    if path.suffix != ".csv":
-        message = f"{path}: a table is written as CSV"
-        raise QuantloomError(message, hint="give a name that ends in .csv")
+    if path.suffix not in (".csv", ".parquet"):
+        message = f"{path}: a table is written as CSV or Parquet"
+        raise QuantloomError(message, hint="give a name that ends in .csv or .parquet")
     check_writable(path, is_forced=args.force, hint="choose another name, or give --force")
     arch = load_arch(args.arch)
     bits = args.bits or packing_class_bits(arch)
@@ -88,11 +90,7 @@ def run(args: argparse.Namespace) -> None:
             budget=args.budget,
             progress=lambda done, total, layer: progress(done, total, f"mapping {layer}"),
         )
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_TITLES)
-    writer.writerows(_rows(table, network, arch))
-    write_whole(path, text.getvalue())
+    _write(path, list(_rows(table, network, arch)))
     entries = len(table.layers) * len(table.bits) ** 3
     if args.json:
         body = {"model": network.name, "arch": arch.name, "cost_model": table.model, "objective": table.objective}
@@ -112,6 +110,20 @@ _TITLES = (
 )
 
 
+def _write(path: Path, rows: list[tuple[object, ...]]) -> None:
+    """None is an empty cell."""
+    if path.suffix == ".parquet":
+        from quantloom.report.parquet import write_parquet
+
+        write_parquet(path, dict(zip(_TITLES, map(list, zip(*rows, strict=True)), strict=True)))
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_TITLES)
+    writer.writerows([str(cell).lower() if isinstance(cell, bool) else cell for cell in row] for row in rows)
+    write_whole(path, text.getvalue())
+
+
 def _rows(table: CostTable, network: Network, arch: Arch) -> Iterator[tuple[object, ...]]:
     """One row for each layer and combination of bits; numbers and mapping are empty where nothing fits."""
     from quantloom.workload.bits import BitWidths
@@ -120,9 +132,9 @@ def _rows(table: CostTable, network: Network, arch: Arch) -> Iterator[tuple[obje
         for weights, inputs, outputs in itertools.product(table.bits, repeat=3):
             found = table.optimum(layer.name, BitWidths(weights=weights, inputs=inputs, outputs=outputs))
             head = position, layer.name, weights, inputs, outputs
-            is_proven = str(found.certificate.exhausted).lower()
+            is_proven = found.certificate.exhausted
             if found.found:
                 edp = found.energy_pj * found.cycles
                 yield *head, found.energy_pj, found.cycles, edp, is_proven, one_line(found.mapping, arch)
             else:
-                yield *head, "", "", "", is_proven, ""
+                yield *head, None, None, None, is_proven, None
