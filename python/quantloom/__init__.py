@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from quantloom._core import Arch, Cost, Mapping, Workload, __version__
-from quantloom.mapper import CostTable, Mapspace, Optimum, cost_table, evaluate, evaluate_batch, fix_loops, optimize
+from quantloom.mapper import (
+    CostTable,
+    Mapspace,
+    Optimum,
+    Sweep,
+    cost_table,
+    evaluate,
+    evaluate_batch,
+    fix_loops,
+    optimize,
+    sweep,
+    sweep_chunks,
+)
 from quantloom.spec.arch import arch_names, load_arch
 from quantloom.spec.partial_mapping import PartialMapping, load_partial_mapping
 from quantloom.workload.bits import BitWidths
@@ -21,6 +33,7 @@ __all__ = [
     "Network",
     "Optimum",
     "PartialMapping",
+    "Sweep",
     "Workload",
     "__version__",
     "arch_names",
@@ -32,4 +45,6 @@ __all__ = [
     "load_network",
     "load_partial_mapping",
     "optimize",
+    "sweep",
+    "sweep_chunks",
 ]

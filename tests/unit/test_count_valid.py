@@ -13,7 +13,7 @@ from quantloom.spec.partial_mapping import parse_partial_mapping
 from quantloom.spec.workload import parse_workload
 
 EYERISS = load_arch("eyeriss")
-LAYER = parse_workload("{name: conv, dims: {C: 24, M: 64, P: 56, Q: 28}}", "w.yaml")[0]
+LAYER = parse_workload("{name: conv, dims: {C: 16, M: 32, P: 56, Q: 56}}", "w.yaml")[0]
 SPACE = Mapspace(EYERISS, LAYER)
 
 
@@ -30,7 +30,7 @@ def test_bits_in_every_form() -> None:
 def test_every_packing_class_in_one_pass_equals_the_walk(name: str, packing: str) -> None:
     arch = load_arch(name)
     tensors = ("Weights", "Inputs", "Outputs")
-    bits = [dict(zip(tensors, widths, strict=True)) for widths in itertools.product((2, 5, 8), repeat=3)]
+    bits = [dict(zip(tensors, widths, strict=True)) for widths in itertools.product((2, 8), repeat=3)]
     counts = Mapspace(arch, LAYER).count_valid_many(bits, packing=packing, threads=2)
     walks = optimize(arch, LAYER, bits, objective="cycles", packing=packing, method="exhaustive")
     assert [count.valid for count in counts] == [walk.certificate.fitting for walk in walks]
@@ -50,7 +50,7 @@ def test_given_loops_leave_fewer() -> None:
     given = parse_partial_mapping("- {level: psum_spad, temporal: [[M, 2]]}", "m.yaml", EYERISS, LAYER)
     part = Mapspace(EYERISS, LAYER, fixed=given)
     assert 0 < part.size() < SPACE.size()
-    others = [1, 4, 8, 16, 32, 64]
+    others = [1, 4, 8, 16, 32]
     valid = [
         Mapspace(
             EYERISS,

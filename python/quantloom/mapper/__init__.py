@@ -6,6 +6,7 @@ from quantloom.mapper.batch import BatchCosts, BatchStatus, MappingBatch, evalua
 from quantloom.mapper.given import fix_loops
 from quantloom.mapper.mapspace import Mapspace
 from quantloom.mapper.optimize import Optimum, evaluate, optimize
+from quantloom.mapper.sweep import Sweep, sweep, sweep_chunks
 from quantloom.mapper.table import CostTable, cost_table, packing_class_bits
 
 __all__ = [
@@ -15,10 +16,13 @@ __all__ = [
     "MappingBatch",
     "Mapspace",
     "Optimum",
+    "Sweep",
     "cost_table",
     "evaluate",
     "evaluate_batch",
     "fix_loops",
     "optimize",
     "packing_class_bits",
+    "sweep",
+    "sweep_chunks",
 ]
