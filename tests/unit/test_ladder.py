@@ -131,5 +131,7 @@ def test_results_compare_each_seed_with_the_mean_of_the_top():
     qat, low = results_of(found, "qat")
     assert (low.prepare_s, low.cpu_s, low.spearman) == (7.0, 2.0, [pytest.approx(0.866, abs=1e-3)])
     assert qat.spearman == [pytest.approx(0.5), pytest.approx(0.5)]  # each seed with the other one
+    found.append(Measurement(rung="low", seed=1, assignment=0, score=9.0, cpu_s=2.0))
+    assert results_of(found, "qat")[1].spearman == low.spearman  # a seed that is not complete is left out
     with pytest.raises(QuantError, match="no scores of the top rung `full`"):
         results_of(found, "full")

@@ -227,15 +227,20 @@ def measure(
 
 
 def results_of(measurements: Sequence[Measurement], top: str) -> list[RungResult]:
-    """Costs and rank correlations of all rungs, in the order of RUNGS. top: the rung that all are compared with."""
+    """Costs and rank correlations of all rungs, in the order of RUNGS; seeds that are not complete are left out.
+
+    top: the rung that all are compared with. Raises QuantError if it was not measured.
+    """
     tables: dict[str, dict[int, dict[int, float]]] = {}
     for item in measurements:
         if item.assignment >= 0:
             tables.setdefault(item.rung, {}).setdefault(item.seed, {})[item.assignment] = item.score
-    scores = {
-        rung: {seed: np.array([row[i] for i in sorted(row)]) for seed, row in by_seed.items()}
+    count = max((len(row) for by_seed in tables.values() for row in by_seed.values()), default=0)
+    whole = {
+        rung: {seed: np.array([row[i] for i in sorted(row)]) for seed, row in by_seed.items() if len(row) == count}
         for rung, by_seed in tables.items()
     }
+    scores = {rung: by_seed for rung, by_seed in whole.items() if by_seed}
     if top not in scores:
         message = f"no scores of the top rung `{top}`"
         raise QuantError(message, hint=f"measured are {', '.join(scores) or 'none'}")
