@@ -37,7 +37,7 @@ def random_searches() -> list[Problem]:
             outputs=dims["M"],
             output_size=(dims["P"], dims["Q"]),
             kernel=(dims["R"], dims["S"]),
-            stride=(problem["Wstride"], problem["Hstride"]),
+            stride=(problem.get("Wstride", 1), problem.get("Hstride", 1)),
         )
         found.append(("random searches", record["arch"], "all", layer, problem["bitwidths"], record["edp"]))
     return found

@@ -15,7 +15,7 @@ from quantloom.errors import Infeasibility, InfeasibleError, Lever, MappingError
 
 __all__ = ["Question", "explain_infeasible"]
 
-_MOST_FACTORIZATIONS = 3 * 10**6  # a constraint is not left out where more would have to be counted
+_MOST_FACTORIZATIONS = 3 * 10**6  # larger spaces are not counted again and again
 _MOST_CONSTRAINT_LEVERS = 5
 
 
@@ -78,11 +78,10 @@ def explain_infeasible(question: Question) -> InfeasibleError:
     workload, arch = question.workload, question.arch
     text = ", ".join(f"{tensor} {width}" for tensor, width in question.bits.items()) or "one word an element"
     head = f"layer '{workload.name}' at bits {text}"
-    try:
-        capacities = _least_capacities(question)
-    except MappingError:  # too large to count
+    if prod(question.space().factorizations.values()) > _MOST_FACTORIZATIONS:
         message = f"{head}: no mapping fits '{arch.name}'"
-        return InfeasibleError(message, hint="use fewer bits, larger levels, or fewer constraints")
+        return InfeasibleError(message, hint="the mapspace is too large to say why: use fewer bits or larger levels")
+    capacities = _least_capacities(question)
     constraints = _constraint_levers(question)
     if not capacities:
         message = f"layer '{workload.name}': no mapping satisfies the constraints and the fanout of '{arch.name}'"
