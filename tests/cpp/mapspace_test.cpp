@@ -334,7 +334,9 @@ TEST(Mapspace, CountingEqualsWalking) {
           const MapspaceCount count = space.count(bits, {threads, enumeration, {}});
           EXPECT_EQ(count.valid, slow.valid);
           // The distinct walk does not show what is outside of the fanout.
-          if (enumeration == Enumeration::reference) EXPECT_EQ(count.invalid_fanout, slow.invalid_fanout);
+          if (enumeration == Enumeration::reference) {
+            EXPECT_EQ(count.invalid_fanout, slow.invalid_fanout);
+          }
           EXPECT_EQ(count.invalid_capacity, slow.invalid_capacity);
           EXPECT_TRUE(count.complete);
         }
