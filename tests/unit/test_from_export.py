@@ -282,11 +282,12 @@ def test_function_gives_example_inputs_by_name_by_position_or_as_one_tensor(mode
     ],
 )
 def test_function_that_cannot_be_read_is_one_clear_error(
-    models: str, model: str, error: type[Exception], message: str
+    models: str, model: str, error: type[Exception], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(error) as caught:
         load_network(f"{models}:{model}")
     assert message in str(caught.value)
+    assert tuple(capfd.readouterr()) == ("", "")  # torch would print whole graphs
 
 
 def test_unknown_operators_are_reported_together_and_can_be_taken_as_traffic(models: str) -> None:

@@ -5,10 +5,13 @@ The exported graph is made free of in-place operators first. Weights are not cop
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 import operator
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from typing import Any
 
@@ -70,8 +73,7 @@ def _export(module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, ob
     try:
         # The fast path of attention is one operator that hides its products; without gradients it would be taken.
         torch.backends.mha.set_fastpath_enabled(False)
-        with in_inference_mode(module), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with in_inference_mode(module), torch.no_grad(), _silence():
             exported: ExportedProgram = torch.export.export(module, args, dict(kwargs), strict=False)
             functional: ExportedProgram = exported.run_decompositions({})
             return functional
@@ -81,6 +83,19 @@ def _export(module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, ob
         raise UnsupportedOpError(message, hint=hint) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(was_fast)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps what torch prints and logs when an export fails (whole graphs, tracebacks) off the terminal."""
+    was_disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(was_disabled)
 
 
 class _Graph:
