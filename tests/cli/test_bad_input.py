@@ -54,7 +54,7 @@ def fails(quantloom: Run, directory: Path) -> Callable[..., str]:
         ([*COUNT, "17"], "17 bits do not fit the 16-bit words"),
         ([*COUNT, "8", "--layer", "nothing"], "two has no layer `nothing`"),
         (["table", "network.yaml", "--arch", "eyeriss", "--bits", "20", "-o", "t.csv"], "20 bits do not fit"),
-        (["table", "network.yaml", "--arch", "eyeriss", "-o", "t.xls"], "a table is written as CSV"),
+        (["table", "network.yaml", "--arch", "eyeriss", "-o", "t.xls"], "the ending says no format of a table"),
         (["table", "network.yaml", "--arch", "eyeriss", "-o", "network.yaml/t.csv"], "is not a directory"),
         ([*MAP, "--save", "network.yaml/best"], "is not a directory"),
         (["show", "model", "mobilenet"], "unknown model `mobilenet`"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantloom.cli.nest import mapping_json, nest_lines, tile_shapes
@@ -35,6 +36,12 @@ def add_parser(commands: Subparsers) -> Parser:
     add_arch(parser)
     parser.add_argument("--workload", metavar="W.yaml", required=True, help="the layer")
     parser.add_argument("--mapping", metavar="M.yaml", required=True, help="the mapping")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write the parts of the cost as a table too: .csv, .parquet, .arrow or .json",
+    )
     add_bits(parser)
     add_cost_model(parser)
     parser.set_defaults(run=run)
@@ -45,17 +52,26 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate and print."""
     from quantloom import _core
     from quantloom.cli.inputs import bits_by_tensor
+    from quantloom.cli.saved import check_writable, write_whole
     from quantloom.mapper.energy_sources import energy_sources_json
+    from quantloom.mapper.results import cost_results
+    from quantloom.report.results import format_of
     from quantloom.spec.arch import load_arch
     from quantloom.spec.bits import load_bits
     from quantloom.spec.mapping import load_mapping
     from quantloom.spec.workload import load_workload
 
+    form = "csv" if args.output is None else format_of(args.output)
+    if args.output is not None:
+        check_writable(Path(args.output))
     arch = load_arch(args.arch)
     workload, own_bits = load_workload(args.workload)
     bits = bits_by_tensor(load_bits(args.bits).for_workload() if args.bits else own_bits, workload)
     mapping = load_mapping(args.mapping, arch, workload)
     cost = _core.evaluate(arch, workload, mapping, bits=bits, **cost_options(args))
+    if args.output is not None:
+        about = {"workload": workload.name, "cost_model": args.cost_model}
+        write_whole(Path(args.output), cost_results(arch, cost, about).encode(form))
     if args.json:
         body = {"arch": arch.name, "workload": workload.name, "cost_model": args.cost_model, "bits": bits}
         shapes = tile_shapes(mapping, arch, workload)

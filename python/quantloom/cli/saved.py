@@ -61,12 +61,15 @@ def check_writable(path: Path, *, is_forced: bool = False, hint: str = "choose a
         raise QuantloomError(message, hint="choose a place that can be written")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write the text beside `path`, then put it in place; makes the directory. Raises QuantloomError."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write the content (text as UTF-8) beside `path`, then put it in place; makes the directory.
+
+    Raises QuantloomError.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     except OSError as error:
         message = f"cannot write {path}: {error.strerror or error}"

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from quantloom.cli.nest import one_line
 from quantloom.cli.output import print_json, print_lines
@@ -27,12 +22,6 @@ from quantloom.cli.parsing import (
 from quantloom.cli.progress import Progress
 from quantloom.cli.saved import check_writable, write_whole
 from quantloom.cli.units import plural
-from quantloom.errors import QuantloomError
-
-if TYPE_CHECKING:
-    from quantloom._core import Arch
-    from quantloom.mapper.table import CostTable
-    from quantloom.workload.network import Network
 
 __all__ = ["add_parser"]
 
@@ -41,7 +30,7 @@ def add_parser(commands: Subparsers) -> Parser:
     """Add the command."""
     parser = commands.add_parser(
         "table",
-        help="energy and cycles of every layer at every combination of bits, as CSV or Parquet",
+        help="energy and cycles of every layer at every combination of bits, as CSV, Parquet, Arrow or JSON",
         description="Solve every layer at every combination of bits and write energy, cycles and mapping to a file. "
         "By default one width stands for each packing class: widths of which every word of the "
         "accelerator holds equally many elements.",
@@ -50,7 +39,7 @@ def add_parser(commands: Subparsers) -> Parser:
     add_model(parser)
     add_arch(parser)
     parser.add_argument(
-        "-o", "--output", metavar="FILE", required=True, help="where to write: FILE.csv or FILE.parquet"
+        "-o", "--output", metavar="FILE", required=True, help="where to write: .csv, .parquet, .arrow or .json"
     )
     parser.add_argument(
         "--bits", metavar="LIST", type=bits_list, help="widths of each tensor, such as 2,4,8 (default: packing classes)"
@@ -68,13 +57,13 @@ def run(args: argparse.Namespace) -> None:
     """Solve and write."""
     from quantloom.cli.inputs import read_network
     from quantloom.mapper.energy_sources import energy_sources_json
+    from quantloom.mapper.results import cost_table_results
     from quantloom.mapper.table import cost_table, packing_class_bits
+    from quantloom.report.results import format_of
     from quantloom.spec.arch import load_arch
 
     path = Path(args.output)
-    if path.suffix not in (".csv", ".parquet"):
-        message = f"{path}: a table is written as CSV or Parquet"
-        raise QuantloomError(message, hint="give a name that ends in .csv or .parquet")
+    form = format_of(args.output)
     check_writable(path, is_forced=args.force, hint="choose another name, or give --force")
     arch = load_arch(args.arch)
     bits = args.bits or packing_class_bits(arch)
@@ -90,8 +79,9 @@ def run(args: argparse.Namespace) -> None:
             budget=args.budget,
             progress=lambda done, total, layer: progress(done, total, f"mapping {layer}"),
         )
-    _write(path, list(_rows(table, network, arch)))
-    entries = len(table.layers) * len(table.bits) ** 3
+    results = cost_table_results(table, arch, lambda mapping: one_line(mapping, arch))
+    write_whole(path, results.encode(form))
+    entries = len(results.rows)
     if args.json:
         body = {"model": network.name, "arch": arch.name, "cost_model": table.model, "objective": table.objective}
         proof = {"layers": list(table.layers), "bits": list(table.bits), "is_proven": table.is_proven}
@@ -102,39 +92,3 @@ def run(args: argparse.Namespace) -> None:
         proof_text = "all proven optimal" if table.is_proven else "not all proven optimal"
         layers = plural(len(table.layers), "layer")
         print_lines([f"{entries:,} rows for {layers} at {widths} bits, {proof_text}, written to {path}"])
-
-
-_TITLES = (
-    *("position", "layer", "bits_weights", "bits_inputs", "bits_outputs"),
-    *("energy_pj", "latency_cycles", "edp_pj_cycles", "is_proven", "mapping"),
-)
-
-
-def _write(path: Path, rows: list[tuple[object, ...]]) -> None:
-    """None is an empty cell."""
-    if path.suffix == ".parquet":
-        from quantloom.report.parquet import write_parquet
-
-        write_parquet(path, dict(zip(_TITLES, map(list, zip(*rows, strict=True)), strict=True)))
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_TITLES)
-    writer.writerows([str(cell).lower() if isinstance(cell, bool) else cell for cell in row] for row in rows)
-    write_whole(path, text.getvalue())
-
-
-def _rows(table: CostTable, network: Network, arch: Arch) -> Iterator[tuple[object, ...]]:
-    """One row for each layer and combination of bits; numbers and mapping are empty where nothing fits."""
-    from quantloom.workload.bits import BitWidths
-
-    for position, layer in enumerate(network.layers, 1):
-        for weights, inputs, outputs in itertools.product(table.bits, repeat=3):
-            found = table.optimum(layer.name, BitWidths(weights=weights, inputs=inputs, outputs=outputs))
-            head = position, layer.name, weights, inputs, outputs
-            is_proven = found.certificate.exhausted
-            if found.found:
-                edp = found.energy_pj * found.cycles
-                yield *head, found.energy_pj, found.cycles, edp, is_proven, one_line(found.mapping, arch)
-            else:
-                yield *head, None, None, None, is_proven, None

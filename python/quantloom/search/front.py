@@ -7,11 +7,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from quantloom.errors import SearchError
+from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
 from quantloom.search.config import Objective
 from quantloom.search.pareto import FloatArray, best_point_at_least_as_accurate
 from quantloom.workload.bits import BitWidths
@@ -19,7 +20,7 @@ from quantloom.workload.bits import BitWidths
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["SCHEMA_VERSION", "Front", "FrontPoint", "LayerChoice", "Saving", "TensorBits"]
+__all__ = ["FRONT_COLUMNS", "SCHEMA_VERSION", "Front", "FrontPoint", "LayerChoice", "Saving", "TensorBits"]
 
 SCHEMA_VERSION = 1
 
@@ -243,14 +244,19 @@ class Front:
         writer.writerows(rows)
         return text.getvalue()
 
+    def to_table(self) -> ResultTable:
+        """Return the table of to_csv with typed columns, for Parquet, Arrow, xarray and JSON (docs/results.md)."""
+        rows = self._rows()
+        names = list(rows[0]) if rows else ["schema_version"]
+        columns = tuple(_column_of(name) for name in names)
+        about = {"network": self.network, "arch": self.arch, "accuracy_method": self.accuracy_method}
+        return ResultTable(
+            name="front", columns=columns, rows=tuple(tuple(row[name] for name in names) for row in rows), about=about
+        )
+
     def to_frame(self) -> pandas.DataFrame:
-        """Return the table of to_csv as a pandas data frame. Raises SearchError if pandas is not installed."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            message = "data frames need pandas, which is not installed"
-            raise SearchError(message, hint="pip install 'quantloom[frames]'") from error
-        return pd.DataFrame(self._rows())
+        """Return the table as a pandas data frame. Raises QuantloomError if pandas is not installed."""
+        return self.to_table().to_frame()
 
     def plot(self, path: Path | str, *, objective: Objective | None = None) -> None:
         """Draw a PNG: a hardware objective (by default the first of the search) against accuracy on validation."""
@@ -271,7 +277,7 @@ class Front:
             float_accuracy=self.float_accuracy_validation,
         )
 
-    def _rows(self) -> list[dict[str, object]]:
+    def _rows(self) -> list[dict[str, Cell]]:
         return [
             {
                 "schema_version": SCHEMA_VERSION,
@@ -281,6 +287,35 @@ class Front:
             }
             for p in (*self.points, *self.baselines)
         ]
+
+
+_FRONT_COLUMNS: tuple[tuple[str, Kind, str, str], ...] = (
+    ("schema_version", "int", "", "of this table"),
+    ("label", "text", "", "front-... for points of the front, uniform-... for baselines"),
+    ("uniform_bits", "int", "bits", "of a uniform baseline; missing for points of the front"),
+    ("accuracy_validation", "float", "", "share of the validation split that is right, 0..1"),
+    ("accuracy_test", "float", "", "of the test split, which no decision saw"),
+    ("energy_pj", "float", "pJ", "of one sample"),
+    ("latency_cycles", "float", "cycles", "of one sample, layer after layer"),
+    ("edp_pj_cycles", "float", "pJ*cycles", "energy x latency of the network"),
+    ("sum_edp_pj_cycles", "float", "pJ*cycles", "the layers' own EDPs added up"),
+    ("weight_memory_bits", "float", "bits", "all weights at their widths"),
+    ("average_weight_bits", "float", "bits", "of a weight"),
+    ("average_activation_bits", "float", "bits", "of an activation"),
+)
+FRONT_COLUMNS: Final = tuple(
+    ResultColumn(name=name, kind=kind, unit=unit, meaning=meaning) for name, kind, unit, meaning in _FRONT_COLUMNS
+)
+
+
+def _column_of(name: str) -> ResultColumn:
+    """A column of the table; those of single tensors are named weight_bits:LAYER and activation_bits:EDGE."""
+    for column in FRONT_COLUMNS:
+        if column.name == name:
+            return column
+    kind, _, tensor = name.partition(":")
+    what = "weights of the layer" if kind == "weight_bits" else "activation edge"
+    return ResultColumn(name=name, kind="int", unit="bits", meaning=f"of the {what} {tensor}")
 
 
 def _point_to_json(point: FrontPoint) -> dict[str, object]:
