@@ -9,6 +9,7 @@ from quantloom.errors import SpecError
 from quantloom.estimate import MacQuery, StorageQuery, find_estimator
 from quantloom.spec.arch import parse_arch
 from quantloom.spec.arch_text import dump_arch
+from quantloom.timeloop.write import dump_constraints, unsaid
 
 TEXT = """\
 name: small
@@ -90,3 +91,13 @@ def test_both_limits_of_a_factor_may_be_given() -> None:
     for wrong in (">=2 >=3", ">=2 8", "<=2 <=3 >=1"):
         with pytest.raises(SpecError, match="expected a positive integer"):
             parse_arch(text.replace(">=2 <=8", wrong), "f.yaml")
+
+
+def test_shares_of_what_must_be_used_are_written_and_not_exported() -> None:
+    uses = "{min_parallelism: 0.5, mapspace: {buffer: {utilization: {min_capacity: 0.25, max_fanout: 1}}}}"
+    arch = parse_arch(f"{TEXT}constraints: {uses}\n", "f.yaml")
+    again = parse_arch(dump_arch(arch), "f.yaml").constraints
+    shares = [(c.min_parallelism, c.min_capacity, c.max_fanout) for c in arch.constraints]
+    assert [(c.min_parallelism, c.min_capacity, c.max_fanout) for c in again] == shares
+    assert "utilization" not in dump_constraints(arch)
+    assert "constraints on utilization and parallelism" in unsaid(arch)

@@ -12,6 +12,7 @@ __all__ = ["dump_arch"]
 
 _DIMS = ("G", "C", "M", "R", "S", "N", "P", "Q")
 _TENSORS = ("Weights", "Inputs", "Outputs")
+_SHARES = ("min_fanout", "max_fanout", "min_capacity", "max_capacity")
 
 
 def dump_arch(arch: Arch, *, header: Sequence[str] = ()) -> str:
@@ -141,8 +142,10 @@ def _precision(table: MacTable) -> list[str]:
 
 def _constraints(arch: Arch) -> list[str]:
     lines = ["  relax_indivisible_factors: true"] if arch.relax_indivisible_factors else []
+    parallelism = [c.min_parallelism for c in arch.constraints if c.min_parallelism is not None]
+    lines += [f"  min_parallelism: {number(share)}" for share in parallelism]
     for origin in ("architecture", "mapspace"):
-        named = [c for c in arch.constraints if c.origin == origin]
+        named = [c for c in arch.constraints if c.origin == origin and c.min_parallelism is None]
         if not named:
             continue
         lines.append(f"  {origin}:")
@@ -158,6 +161,9 @@ def _level_constraints(constraints: Sequence[Constraint]) -> list[str]:
         tensors = [tensor for c in constraints for tensor in (c.keep if key == "keep" else c.bypass)]
         if tensors:
             lines.append(f"      {key}: {_names(tensors)}")
+    shares = {key: getattr(c, key) for c in constraints for key in _SHARES if getattr(c, key) is not None}
+    if shares:
+        lines.append(f"      utilization: {_flow({key: number(share) for key, share in shares.items()})}")
     for target in ("temporal", "spatial"):
         blocks = [c for c in constraints if c.target == target]
         body = _block(blocks)

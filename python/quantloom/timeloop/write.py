@@ -66,7 +66,7 @@ def dump_constraints(arch: Arch) -> str:
     """The `architecture_constraints` and `mapspace_constraints` sections; empty lists where there are none."""
     lines = []
     for origin, section in (("architecture", "architecture_constraints"), ("mapspace", "mapspace_constraints")):
-        found = [c for c in arch.constraints if c.origin == origin]
+        found = [c for c in arch.constraints if c.origin == origin and c.target != "utilization"]
         lines += [f"{section}:", "  targets:" if found else "  targets: []"]
         for constraint in found:
             lines += _target(constraint)
@@ -165,6 +165,8 @@ def unsaid(arch: Arch) -> list[str]:
         notes.append(f"{unit.name}: the width of partial sums; they are as wide as the outputs")
     if unit.leak_energy_pj or unit.idle_energy_pj:
         notes.append(f"{unit.name}: leakage and idle energy of the units")
+    if any(c.target == "utilization" for c in arch.constraints):
+        notes.append("constraints on utilization and parallelism")
     if arch.relax_indivisible_factors:
         notes.append("relax_indivisible_factors: Timeloop stops at a fixed factor that does not divide a bound")
     return notes
