@@ -69,5 +69,8 @@ def test_mistakes_are_told() -> None:
         SPACE.count_valid({"Weights": 17})
     with pytest.raises(SpecError, match="compat model packs by word only"):
         SPACE.count_valid(8, model="compat", packing="dense")
+    huge = parse_workload("{name: huge, dims: {C: 4096, M: 4096, P: 4096}}", "w.yaml")[0]
+    with pytest.raises(MappingError, match="too many to count what fits"):
+        Mapspace(EYERISS, huge, selection="free").count_valid(8)
     with pytest.raises(SpecError, match="counts distinct mappings only"):
         SPACE.count([8, 8, 8], model="default")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from quantloom import _core
+from quantloom.errors import MappingError
 from quantloom.mapper.given import fix_loops
 from quantloom.mapper.optimize import Bits, tensor_bits
 from quantloom.spec.partial_mapping import PartialMapping
 
 __all__ = ["Mapspace"]
+
+_MOST_COUNTED = 10**10  # factorizations: hours
 
 
 class Mapspace(_core.Mapspace):
@@ -65,6 +69,10 @@ class Mapspace(_core.Mapspace):
         threads: int = 1,
     ) -> list[_core.MapspaceCount]:
         """`count_valid` for many settings in one pass over the space; those that pack alike are counted once."""
+        factorizations = prod(self.factorizations.values())
+        if factorizations > _MOST_COUNTED:
+            message = f"layer '{self.workload.name}' has {factorizations:,} factorizations, too many to count what fits"
+            raise MappingError(message, hint="add constraints, give loops (fixed=), or take a sample (sweep)")
         widths = [tensor_bits(self.workload, each) for each in bits]
         enumeration = "reference" if model == "compat" else "distinct"
         return self.count_many(
