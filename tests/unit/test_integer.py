@@ -33,7 +33,7 @@ def mixed(network, seed):
     return BitAssignment(weights=tuple(bits[:layers]), groups=tuple(bits[layers:]))
 
 
-@pytest.mark.parametrize("bits", [8, 2, "mixed"])
+@pytest.mark.parametrize("bits", [8, "mixed"])
 def test_real_images_agree_to_rounding(demo, quantized, bits):
     network = quantized.network
     quantized.set_bits(mixed(network, 3) if bits == "mixed" else BitAssignment.uniform(network, bits))
