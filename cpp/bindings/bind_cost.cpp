@@ -144,7 +144,7 @@ void bind_cost(py::module_& m) {
         "ceil(log2(reduction size)), at most the word of the innermost level that keeps the outputs.\n"
         "always_step: compat model only, for tests: count by stepping, 2^(temporal loops) steps, instead of in closed form.\n"
         "Raises MappingError if the mapping is malformed, InfeasibleError if it does not fit, SpecError for options the model\n"
-        "does not have, WorkloadError for an output with a sliding window (default model).");
+        "does not have, WorkloadError for an output with a dim in two ranks (default model).");
 }
 
 }  // namespace quantloom::bindings

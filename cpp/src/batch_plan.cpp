@@ -120,7 +120,7 @@ bool has_plain_networks(const Arch& arch, CostModel model) {
   });
 }
 
-// Every rank of the output is one dim: what compat calls a partition is then what passes through.
+// Every rank of the output is one dim: its tiles are equal or disjoint.
 bool has_plain_output(const LanePlan& plan) {
   const LaneTensor& output = plan.tensors[plan.output];
   return std::all_of(output.ranks, output.ranks + output.num_ranks,
@@ -173,7 +173,7 @@ LanePlan plan_lanes(const Arch& arch, const Workload& workload, std::span<const 
     out.unit_idle_pj = units.idle_energy_pj;
   }
   out.leaks = out.leaks || out.unit_leak_pj != 0 || out.unit_idle_pj != 0;
-  out.usable = largest < kLaneLargest && out.num_windows <= kMaxLaneWindows && (!out.compat || has_plain_output(out));
+  out.usable = largest < kLaneLargest && out.num_windows <= kMaxLaneWindows && has_plain_output(out);
   return out;
 }
 

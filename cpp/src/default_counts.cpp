@@ -203,9 +203,14 @@ struct Link {
   Count refills = 0;   // outputs: partial sums that come back to it
 };
 
-Link count_link(const Workload& workload, const Nest& nest, int tensor, int child, Count tile) {
+Link count_link(const Workload& workload, const Nest& nest, int tensor, int child, Count tile, bool windowed, DefaultScratch& scratch) {
   Link link;
   link.moves = child < 0 ? nest.temporal_steps : tile_traffic(workload, nest, tensor, child);
+  if (windowed) {
+    link.distinct = elements_below(workload, nest, tensor, child, child, scratch);
+    if (child >= 0) link.refills = minus(link.moves, link.distinct);
+    return link;
+  }
   link.distinct = tile;
   for (int i = 0; i < outside_end(nest, child); ++i) {
     const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
@@ -213,6 +218,12 @@ Link count_link(const Workload& workload, const Nest& nest, int tensor, int chil
   }
   if (child >= 0) link.refills = minus(link.moves, link.distinct);
   return link;
+}
+
+// No two groups of children below any instances of the level ever have an element in common. distinct: of one child.
+bool are_apart(const Workload& workload, const Nest& nest, int tensor, int child, int level, Count groups, Count distinct, DefaultScratch& scratch) {
+  const Count together = elements_below(workload, nest, tensor, child, nest.num_levels, scratch);
+  return together == saturating_mul(saturating_mul(groups, nest.replication(level)), distinct);
 }
 
 }  // namespace
@@ -240,6 +251,20 @@ Count distinct_sums(std::span<SumStep> steps, DefaultScratch& scratch) {
   }
   if (k == steps.size()) return product;
   return values_of_runs(steps.subspan(regular), first, n, scratch.sums);
+}
+
+bool has_plain_ranks(const Workload& workload, const TensorSpec& tensor) {
+  std::uint32_t seen = 0;
+  for (const auto& rank : tensor.ranks) {
+    int moving = 0;
+    for (const Term& term : rank) {
+      if (workload.bound(term.dim) == 1) continue;
+      const std::uint32_t bit = 1U << term.dim;
+      if (term.coefficient != 1 || ++moving > 1 || (seen & bit) != 0) return false;
+      seen |= bit;
+    }
+  }
+  return true;
 }
 
 bool ranks_share_dims(const Workload& workload, const TensorSpec& tensor) {
@@ -346,18 +371,20 @@ Count array_traffic(const Workload& workload, const Nest& nest, int tensor, int 
   return traffic;
 }
 
-Count distinct_elements(const Workload& workload, const Nest& nest, int tensor, int level, DefaultScratch& scratch) {
+Count elements_below(const Workload& workload, const Nest& nest, int tensor, int child, int top, DefaultScratch& scratch) {
   const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
-  const auto& inside = nest.extent[static_cast<std::size_t>(level)];
   Count product = 1;
   for (const auto& rank : spec.ranks) {
     Steps steps;
     Count extent = 1;
-    for (const Term& term : rank) extent += (inside[static_cast<std::size_t>(term.dim)] - 1) * term.coefficient;
+    for (const Term& term : rank) {
+      if (child >= 0) extent += (nest.extent[static_cast<std::size_t>(child)][static_cast<std::size_t>(term.dim)] - 1) * term.coefficient;
+    }
     steps.add(1, extent);
-    for (int i = 0; i < outside_end(nest, level); ++i) {
+    for (int i = 0; i < outside_end(nest, child); ++i) {
       const NestLoop& loop = nest.loops[static_cast<std::size_t>(i)];
-      const Count factor = loop.kind == LoopKind::temporal ? coefficient(rank, loop.dim) : 0;
+      const bool counts = loop.kind == LoopKind::temporal || loop.level <= top;
+      const Count factor = counts ? coefficient(rank, loop.dim) : 0;
       if (factor > 0) steps.add(loop.stride * factor, loop.bound);
     }
     product = saturating_mul(product, distinct_sums(steps.all(), scratch));
@@ -365,8 +392,36 @@ Count distinct_elements(const Workload& workload, const Nest& nest, int tensor, 
   return product;
 }
 
+Count distinct_elements(const Workload& workload, const Nest& nest, int tensor, int level, DefaultScratch& scratch) {
+  return elements_below(workload, nest, tensor, level, level, scratch);
+}
+
+WindowedSums count_windowed_sums(const Workload& workload, const Nest& nest, int tensor, int child, int level, DefaultScratch& scratch) {
+  const Count here = elements_below(workload, nest, tensor, child, level, scratch);
+  const Count everywhere = elements_below(workload, nest, tensor, child, nest.num_levels, scratch);
+  return {here, everywhere == saturating_mul(here, nest.replication(level)) ? here : 0};
+}
+
+// Levels where some update is not the last one of its element.
+static std::uint32_t windowed_partial_levels(const Arch& arch, const Workload& workload, const Nest& nest, int tensor) {
+  DefaultScratch scratch;
+  std::uint32_t partial = 0;
+  int child = -1;
+  for (int l = 0; l < nest.num_levels; ++l) {
+    if (!keeps(nest, l, tensor)) continue;
+    const Count parts = distinct_children(workload, nest, tensor, child + 1, l, find_apart(arch).up, scratch);
+    const Count moves = child < 0 ? nest.temporal_steps : tile_traffic(workload, nest, tensor, child);
+    const WindowedSums sums = count_windowed_sums(workload, nest, tensor, child, l, scratch);
+    if (saturating_mul(parts, moves) != sums.final_updates) partial |= 1U << l;
+    child = l;
+  }
+  return partial;
+}
+
 std::uint32_t partial_levels(const Arch& arch, const Workload& workload, const Nest& nest, int tensor) noexcept {
-  if (!workload.tensors()[static_cast<std::size_t>(tensor)].is_output) return 0;
+  const TensorSpec& spec = workload.tensors()[static_cast<std::size_t>(tensor)];
+  if (!spec.is_output) return 0;
+  if (!has_plain_ranks(workload, spec)) return windowed_partial_levels(arch, workload, nest, tensor);
   std::uint32_t partial = 0;
   int child = -1;
   for (int l = 0; l < nest.num_levels; ++l) {
@@ -392,8 +447,9 @@ void count_default(const Arch& arch, const Workload& workload, const Nest& nest,
   for (int l = 0; l < nest.num_levels; ++l) out.levels[static_cast<std::size_t>(l)] = {};
   out.partial = partial_levels(arch, workload, nest, tensor);
   const Apart apart = find_apart(arch);
+  const bool windowed = spec.is_output && !has_plain_ranks(workload, spec);
   int child = -1;
-  Link link = count_link(workload, nest, tensor, child, 1);
+  Link link = count_link(workload, nest, tensor, child, 1, windowed, scratch);
   for (int p = 0; p < nest.num_levels; ++p) {
     if (!keeps(nest, p, tensor)) continue;
     Count groups = 1;  // different tiles below one instance of the level looked at; outputs: what goes down
@@ -414,8 +470,9 @@ void count_default(const Arch& arch, const Workload& workload, const Nest& nest,
       network.up = saturating_mul(parts, link.moves);
       network.hops_up = apart.up == 0 ? network.hops_down : mean_hops(arch, spec, nest, child, l, apart.up);
       // Arithmetic units hand up products: complete only where nothing is left to add over time.
-      const bool complete = is_complete_above(workload, nest, tensor, l) && !carries_parts(arch, workload, nest, tensor, child, l) &&
-                            (child >= 0 || link.moves == link.distinct);
+      const bool alone = windowed ? groups == parts && are_apart(workload, nest, tensor, child, l, groups, link.distinct, scratch)
+                                  : is_complete_above(workload, nest, tensor, l) && !carries_parts(arch, workload, nest, tensor, child, l);
+      const bool complete = alone && (child >= 0 || link.moves == link.distinct);
       network.final_up = complete ? saturating_mul(groups, link.distinct) : 0;
       network.reductions = saturating_mul(minus(arriving, parts), link.moves);
     }
@@ -430,12 +487,14 @@ void count_default(const Arch& arch, const Workload& workload, const Nest& nest,
       level.links = minus(apart_down, level.down);
     }
     level.tile = tile_elements(spec, nest.extent[static_cast<std::size_t>(p)]);
-    const Link next = count_link(workload, nest, tensor, p, level.tile);
+    const Link next = count_link(workload, nest, tensor, p, level.tile, windowed, scratch);
     level.distinct = next.distinct;
     if (spec.is_output) {
       level.updates = level.up;
-      level.final_updates = is_complete_above(workload, nest, tensor, p) ? saturating_mul(groups, link.distinct) : 0;
-      level.reads = minus(level.updates, level.distinct);
+      WindowedSums sums{level.distinct, is_complete_above(workload, nest, tensor, p) ? saturating_mul(groups, link.distinct) : 0};
+      if (windowed) sums = count_windowed_sums(workload, nest, tensor, child, p, scratch);
+      level.final_updates = sums.final_updates;
+      level.reads = minus(level.updates, sums.distinct);
     } else {
       level.reads = level.down;
     }

@@ -52,6 +52,13 @@ struct SumStep {
 // Sorts the steps.
 [[nodiscard]] Count distinct_sums(std::span<SumStep> steps, DefaultScratch& scratch);
 
+// What an output with sums or multiples of dims in its ranks has at a kept level, and on the networks below it.
+struct WindowedSums {
+  Count distinct = 0;       // elements that ever get a sum there
+  Count final_updates = 0;  // the last update of each, if all of its products arrive at this instance
+};
+[[nodiscard]] WindowedSums count_windowed_sums(const Workload& workload, const Nest& nest, int tensor, int child, int level, DefaultScratch& scratch);
+
 // Bit l set: level l keeps the output and elements can lie there before their reduction is complete. 0 for inputs.
 [[nodiscard]] std::uint32_t partial_levels(const Arch& arch, const Workload& workload, const Nest& nest, int tensor) noexcept;
 
@@ -62,6 +69,9 @@ struct SumStep {
 // A dim moves two ranks of the tensor at once, which ties their coordinates together.
 [[nodiscard]] bool ranks_share_dims(const Workload& workload, const TensorSpec& tensor);
 
+// Every rank is one dim with coefficient 1, every dim stands once: tiles have no holes and never overlap in part.
+[[nodiscard]] bool has_plain_ranks(const Workload& workload, const TensorSpec& tensor);
+
 // Different tiles among the children that the spatial loops of levels `inner`..`outer` make. Children at different places
 // along the spatial loops of the levels in `apart` count as different whatever their tiles.
 [[nodiscard]] Count distinct_children(const Workload& workload, const Nest& nest, int tensor, int inner, int outer, std::uint32_t apart,
@@ -71,7 +81,11 @@ struct SumStep {
 // one of them holds is passed on to the others.
 [[nodiscard]] Count array_traffic(const Workload& workload, const Nest& nest, int tensor, int child, int parent);
 
-// Elements that ever pass through one instance of a level; with a dim in two ranks, those of the smallest box product.
+// Elements of all tiles that the instances of `child` (-1: the units) below one instance of `top` ever have; with a dim in
+// two ranks, those of the smallest box product.
+[[nodiscard]] Count elements_below(const Workload& workload, const Nest& nest, int tensor, int child, int top, DefaultScratch& scratch);
+
+// The same for one instance of a level.
 [[nodiscard]] Count distinct_elements(const Workload& workload, const Nest& nest, int tensor, int level, DefaultScratch& scratch);
 
 void count_default(const Arch& arch, const Workload& workload, const Nest& nest, int tensor, DefaultScratch& scratch, DefaultCounts& out);

@@ -7,11 +7,20 @@
 namespace quantloom {
 namespace {
 
-// The reduction of one output: how many products it sums up.
+// The reduction of one output: how many products it sums up; at most, where its ranks are sums: of each, all dims but the
+// largest may be chosen.
 Count reduction_size(const Workload& workload, int output) {
   Count size = 1;
   for (int d = 0; d < workload.num_dims(); ++d) {
     if (!workload.is_relevant(output, d)) size = saturating_mul(size, workload.bound(d));
+  }
+  for (const auto& rank : workload.tensors()[static_cast<std::size_t>(output)].ranks) {
+    Count largest = 1;
+    for (const Term& term : rank) {
+      const Count bound = workload.bound(term.dim);
+      size = saturating_mul(size, std::min(bound, largest));
+      largest = std::max(bound, largest);
+    }
   }
   return size;
 }

@@ -220,21 +220,6 @@ void check_forwarding(const Arch& arch, const Workload& workload) {
   }
 }
 
-// Every rank is one dim with coefficient 1, every dim stands once: tiles have no holes and never overlap in part.
-bool has_plain_ranks(const Workload& workload, const TensorSpec& tensor) {
-  std::uint32_t seen = 0;
-  for (const auto& rank : tensor.ranks) {
-    int moving = 0;
-    for (const Term& term : rank) {
-      if (workload.bound(term.dim) == 1) continue;
-      const std::uint32_t bit = 1U << term.dim;
-      if (term.coefficient != 1 || ++moving > 1 || (seen & bit) != 0) return false;
-      seen |= bit;
-    }
-  }
-  return true;
-}
-
 // Words of so many sums, `complete` of which are final.
 Count pack_sums(Count sums, Count complete, const Widths& widths) {
   if (sums == kSaturated) return kSaturated;
@@ -344,12 +329,11 @@ void check_model(const Arch& arch, const Workload& workload, const EvaluateOptio
   }
   check_forwarding(arch, workload);
   for (const TensorSpec& tensor : workload.tensors()) {
-    if (!tensor.is_output || has_plain_ranks(workload, tensor)) continue;
+    if (!tensor.is_output || !ranks_share_dims(workload, tensor)) continue;
     throw Error(ErrorKind::workload,
-                "workload '" + workload.name() + "': the output '" + tensor.name +
-                    "' has a rank that is a sum or a multiple of dims, or a dim in two ranks; the default model counts partial sums of plain "
-                    "outputs only",
-                "write the layer with its window or stride on an input, or use the cost model 'compat'");
+                "workload '" + workload.name() + "': a dim moves two ranks of the output '" + tensor.name +
+                    "', whose partial sums the default model cannot count",
+                "rewrite the workload, or use the cost model 'compat'");
   }
 }
 

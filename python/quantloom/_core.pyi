@@ -997,7 +997,7 @@ def evaluate(
     ceil(log2(reduction size)), at most the word of the innermost level that keeps the outputs.
     always_step: compat model only, for tests: count by stepping, 2^(temporal loops) steps, instead of in closed form.
     Raises MappingError if the mapping is malformed, InfeasibleError if it does not fit, SpecError for options the model
-    does not have, WorkloadError for an output with a sliding window (default model).
+    does not have, WorkloadError for an output with a dim in two ranks (default model).
     """
 
 def evaluate_batch(

@@ -74,6 +74,19 @@ def pooling(rng: Random) -> tuple[list[str], list[Tensor]]:
     return ["C", "R", "P"], tensors
 
 
+def transposed(rng: Random) -> tuple[list[str], list[Tensor]]:
+    """Windows on the output: a transposed convolution in one or two dimensions."""
+    factors = {dim: rng.choice((1, 1, 2, 3)) for dim in "PQRS"}
+    pairs = ("RP",) if rng.random() < 0.5 else ("RP", "SQ")
+    channels = (("M", rng.choice((1, 1, 2))),)
+    tensors = [
+        Tensor("W", ((("C", 1),), (("M", 1),), *(((kernel, 1),) for kernel, _ in pairs))),
+        Tensor("I", ((("C", 1),), *(((at, rng.choice((1, 2))),) for _, at in pairs))),
+        Tensor("O", (channels, *(window(kernel, at, factors) for kernel, at in pairs)), is_output=True),
+    ]
+    return ["C", "M", *"".join(pairs)], tensors
+
+
 def tied_ranks(rng: Random) -> tuple[list[str], list[Tensor]]:
     factor = rng.choice((1, 2))
     tensors = [
@@ -83,7 +96,7 @@ def tied_ranks(rng: Random) -> tuple[list[str], list[Tensor]]:
     return ["I", "J", "K"], tensors
 
 
-SHAPES = (conv, conv, conv_1d, attention, three_inputs, pooling, tied_ranks)
+SHAPES = (conv, conv, conv_1d, attention, three_inputs, pooling, tied_ranks, transposed)
 
 
 def random_case(rng: Random) -> Case:

@@ -56,6 +56,9 @@ def partial_sum_bits(case: Case, output: Tensor) -> int:
         return 0
     related = {dim for rank in output.ranks for dim, _ in rank}
     products = math.prod(bound for dim, bound in case.dims.items() if dim not in related)
+    for rank in output.ranks:  # at most: all but the largest dim of a sum may be chosen
+        bounds = [case.dims[dim] for dim, _ in rank]
+        products *= math.prod(bounds) // max(bounds)
     bits = sum(inputs)
     while 2 ** (bits - sum(inputs)) < products:
         bits += 1

@@ -14,21 +14,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from dataclasses import dataclass
 
-from .records import Case, Counts, Loop, Tensor, nest_of
+from .records import Case, Counts, Tensor, nest_of
+from .sharing import Group, hops_to, position, size_if_apart
 
 MACS = -1  # stands for a level: the arithmetic units
-
-
-@dataclass(frozen=True)
-class Group:
-    """Children below one instance of a level that share whatever moves there."""
-
-    members: list[int]  # numbers of the instances
-    above: int  # the instance of the level
-    branches: int  # instances of the next inner level with members in them
-    hops: float  # that one element takes in the network of the level
 
 
 class Simulator:
@@ -43,7 +33,10 @@ class Simulator:
         self.counts = [Counts() for _ in self.counted]
         related = {dim for rank in tensor.ranks for dim, _ in rank}
         self.products = math.prod(bound for dim, bound in case.dims.items() if dim not in related)
-        self.field = 1 + self.products.bit_length() if tensor.is_output else 1  # bits of an element
+        used = [[(dim, factor) for dim, factor in rank if case.dims[dim] > 1] for rank in tensor.ranks]
+        self.windowed = any(len(rank) > 1 or factor > 1 for rank in used for _, factor in rank)
+        most = math.prod(case.dims.values()) if self.windowed else self.products  # that an element has
+        self.field = 1 + most.bit_length() if tensor.is_output else 1  # bits of an element
         self.stride = [self.field]  # bits from an element to the next one, by rank
         for rank in reversed(tensor.ranks):
             self.stride.insert(0, self.stride[0] * self.extent(rank, case.dims))
@@ -59,6 +52,8 @@ class Simulator:
         self.seen = {at: [0] * len(self.places[at]) for at in levels}  # all tiles so far
         self.begun = {at: [0] * len(self.places[at]) for at in levels}  # elements that have a sum here
         self.contains = {at: [0] * len(self.places[at]) for at in levels}  # products in these sums, a field each
+        self.updated = {at: [0] * len(self.places[at]) for at in levels}  # elements that ever got a sum from inside
+        self.handed: dict[tuple[int, int], dict[int, int]] = {}  # by (child, level): what each group ever handed up
 
     @staticmethod
     def extent(rank: tuple[tuple[str, int], ...], bounds: dict[str, int]) -> int:
@@ -117,16 +112,12 @@ class Simulator:
         return Group(members, self.above(child, members[0], level), len(reached), self.hops(level, reached))
 
     def hops(self, level: int, reached: set[int]) -> float:
-        """From column 0 of the centre row to the furthest column, and up and down the columns with members."""
+        """Of one element on the network of a level to all of its children in `reached`."""
         if self.fanout[level] == 1:
             return 0.0
         below = self.case.levels[level - 1].mesh if level > 0 else self.case.units
-        centre = (below[1] // self.case.levels[level].mesh[1] - 1) / 2
-        columns: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])  # reach above and below the centre row
-        for instance in reached:
-            x, y = position(self.across[level], instance)
-            columns[x] = [max(columns[x][0], y - centre), max(columns[x][1], centre - y)]
-        return max(columns) + sum(above + below for above, below in columns.values())
+        rows = below[1] // self.case.levels[level].mesh[1]
+        return hops_to([position(self.across[level], instance) for instance in reached], rows)
 
     def run(self) -> list[Counts]:
         if self.tensor.is_output:
@@ -149,19 +140,16 @@ class Simulator:
             if self.case.levels[parent].forwarding:
                 self.pass_on(child, parent, tiles, new, arrays)
             else:
-                self.hand_down(child, parent, new, "multicast")
+                self.counts[parent].reads += self.hand_down(child, parent, new, "multicast")
 
-    def hand_down(self, child: int, parent: int, new: list[int], flag: str) -> None:
-        """Elements for the children cross every network in between, and are read, once per group."""
+    def hand_down(self, child: int, parent: int, new: list[int], flag: str) -> int:
+        """Elements for the children cross every network in between, once per group; returns what leaves the parent."""
         sizes = [elements.bit_count() for elements in new]
-        if not any(sizes):
-            return
-        for level in range(child + 1, parent + 1):
-            counts = self.counts[level]
-            for group in self.groups(child, level, flag):
-                size = sizes[group.members[0]]
-                counts.down += size
-                counts.reads += size if level == parent else 0
+        sent = 0
+        for level in range(child + 1, parent + 1) if any(sizes) else ():
+            sent = sum([sizes[group.members[0]] for group in self.groups(child, level, flag)])
+            self.counts[level].down += sent
+        return sent
 
     def pass_on(self, child: int, parent: int, tiles: list[int], new: list[int], arrays: dict[int, list[int]]) -> None:
         """What some child below the same instance of a level held is passed on there; the rest enters it once."""
@@ -196,6 +184,17 @@ class Simulator:
                 self.hand_up(MACS, self.kept[0], ones, ones)  # a product of every unit
         for child, parent in self.chain[1:]:
             self.drain(child, parent, [0] * len(self.places[child]))
+        if self.windowed:
+            self.find_final()
+
+    def find_final(self) -> None:
+        """Of sums with unequally many products the last one of each element is final: there are no parts elsewhere, if
+        nobody else ever has one of these elements. What units hand up is a sum only if they do so once."""
+        for (child, level), sets in self.handed.items():
+            size = size_if_apart(sets.values())
+            self.counts[level].final_up = size if child != MACS or size == self.counts[level].up else 0
+        for at in self.kept:
+            self.counts[at].final_updates = size_if_apart(self.updated[at])
 
     def drain(self, child: int, parent: int, tiles: list[int]) -> None:
         """Sums of elements that are not in the new tile go to the parent."""
@@ -213,12 +212,14 @@ class Simulator:
         """The sums of a group are added up on the way, where the networks can, and update the parent once."""
         for level in range(child + 1, parent + 1):
             counts = self.counts[level]
-            for group in self.groups(child, level, "reduction"):
+            sets = self.handed.setdefault((child, level), defaultdict(int))
+            for number, group in enumerate(self.groups(child, level, "reduction")):
                 moved = elements[group.members[0]]
+                sets[number] |= moved
                 total = sum([sums[member] for member in group.members])
                 size = moved.bit_count()
                 counts.up += size
-                counts.final_up += self.complete(moved, total)
+                counts.final_up += 0 if self.windowed else self.complete(moved, total)
                 counts.additions += size * (group.branches - 1)
                 if level == parent:
                     self.update(parent, group.above, moved, total)
@@ -229,21 +230,26 @@ class Simulator:
         counts.reads += (elements & self.begun[level][instance]).bit_count()
         counts.updates += elements.bit_count()
         self.begun[level][instance] |= elements
+        self.updated[level][instance] |= elements
         self.contains[level][instance] += sums
-        counts.final_updates += self.complete(elements, self.contains[level][instance])
+        counts.final_updates += 0 if self.windowed else self.complete(elements, self.contains[level][instance])
 
     def refill(self, child: int, parent: int, tiles: list[int]) -> None:
-        """A sum that was here before comes back: one member of the group gets it, the others start from zero."""
+        """A sum that was here before comes back: one member of the group gets it, the others start from zero.
+
+        It is read if the parent has it, and not another group whose tile overlaps.
+        """
         back = [0] * len(tiles)
         for group in self.groups(child, parent):
             for member in group.members:
                 arriving = tiles[member] & ~self.resident[child][member]
                 back[member] = arriving & self.seen[child][member]
-                self.begun[child][member] |= back[member]
+                self.begun[child][member] |= back[member] & self.updated[child][member]
                 self.counts[child].fills += back[member].bit_count()
                 self.seen[child][member] |= arriving
                 self.resident[child][member] = tiles[member]
-            taken = back[group.members[0]]
+            taken = back[group.members[0]] & self.begun[parent][group.above]
+            self.counts[parent].reads += taken.bit_count()
             sums = self.contains[parent][group.above] & self.fields(taken)
             self.contains[child][group.members[0]] += sums
             self.contains[parent][group.above] -= sums
@@ -283,15 +289,10 @@ class Simulator:
 
     def check_sums(self) -> None:
         """No product is lost or counted twice."""
-        if self.kept:
+        if self.kept and not self.windowed:
             assert sum(self.contains[self.kept[-1]]) == self.first_tile(len(self.case.levels)) * self.products
-
-
-def position(loops: list[Loop], instance: int) -> tuple[int, int]:
-    """Column and row of an instance among those that the spatial loops of a level make."""
-    at = {"x": 0, "y": 0}
-    inside = math.prod(loop.bound for loop in loops)
-    for loop in loops:
-        inside //= loop.bound
-        at[loop.axis] = at[loop.axis] * loop.bound + instance // inside % loop.bound
-    return at["x"], at["y"]
+        sums, found = sum(self.contains[self.kept[-1]]) if self.kept else 0, 0
+        while sums:
+            found += sums & (1 << self.field) - 1
+            sums >>= self.field
+        assert found == (math.prod(self.case.dims.values()) if self.kept else 0)

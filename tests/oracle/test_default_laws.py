@@ -14,9 +14,9 @@ from typing import Any
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from quantloom import _core
+from quantloom import _core, optimize
 
-from .cases import core_arch, core_mapping, core_workload, random_case
+from .cases import core_arch, core_mapping, core_workload, mapped_case, random_case
 from .records import Case, Tensor
 
 UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much]
@@ -277,3 +277,31 @@ def test_networks_that_cannot_share_never_move_less(case: Case, data: st.DataObj
         assert sums.update_elements <= parts.update_elements
         assert sums.fill_elements == parts.fill_elements
     assert shared.cycles <= single.cycles
+
+
+def test_optima_of_transposed_convolutions_are_those_of_the_whole_mapspace() -> None:
+    """The branch and bound has no bound of its own for outputs with windows: every mapping of small spaces is priced."""
+    compared = 0
+    for seed in range(30):
+        rng = Random(seed)
+        bounds = {"C": 1, "M": 1, "R": rng.choice((2, 3)), "P": rng.choice((2, 2, 4))}
+        stride = rng.choice((1, 2, 3))
+        tensors = [
+            Tensor("W", ((("C", 1),), (("M", 1),), (("R", 1),))),
+            Tensor("I", ((("C", 1),), (("P", 1),))),
+            Tensor("O", ((("M", 1),), (("R", 1), ("P", stride))), is_output=True),
+        ]
+        case = mapped_case(rng, bounds, tensors, depth=2)
+        arch, workload = core_arch(case, {0: rng.choice((4, 9, 30))}), core_workload(case)
+        space = _core.Mapspace(arch, workload)
+        if int(space.size()) > 20_000:
+            continue
+        costs = _core.evaluate_batch(arch, workload, space.batch(0, int(space.size())), bits=case.bits)
+        if not (costs.status == 0).any():
+            continue
+        for objective, values in (("energy", costs.energy_pj), ("edp", costs.energy_pj * costs.cycles)):
+            best = optimize(arch, workload, bits=case.bits, objective=objective).cost
+            found = best.energy_pj if objective == "energy" else best.edp
+            assert math.isclose(found, values.min(), rel_tol=1e-12), (seed, objective)
+            compared += 1
+    assert compared > 20

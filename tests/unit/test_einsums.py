@@ -106,6 +106,34 @@ EINSUMS = {
         buffer=[("M", 2), ("C", 2), ("R", 3)],
         counts={"Filter": (12, 0, 12, 48, 0), "Signal": (18, 0, 18, 48, 0), "Result": (0, 8, 0, 40, 48)},
     ),
+    # 24 MACs, stride 2. Filter: all 6 stay. Signal: 2 (C) at 4 steps. Result: 3 (R); each of 3 further steps moves it
+    # by 2 of 3, so 2 leave and the third goes on: 3 + 3*2 sums, all complete when they leave. 9 products are first.
+    "transposed convolution": Einsum(
+        text="""
+            dims: {C: 2, R: 3, P: 4}
+            tensors: {Filter: [C, R], Signal: [C, P], Result: [2*P + R]}
+            output: Result
+        """,
+        dims={"C": 2, "R": 3, "P": 4},
+        tensors={"Filter": ["C", "R"], "Signal": ["C", "P"], "Result": ["2*P + R"]},
+        dram=[("P", 4)],
+        buffer=[("R", 3), ("C", 2)],
+        counts={"Filter": (6, 0, 6, 24, 0), "Signal": (8, 0, 8, 24, 0), "Result": (0, 9, 0, 15, 24)},
+    ),
+    # 48 MACs, stride 2: 9 elements. R outside of P: a tile of 1 element is at 12 places, 3 of them twice, those of R=2
+    # where the next P was at R=0; they come back from DRAM. Filter: 4 (C), not moved by P: 3 times.
+    "transposed convolution, window outside": Einsum(
+        text="""
+            dims: {C: 4, R: 3, P: 4}
+            tensors: {Filter: [C, R], Signal: [C, P], Result: [2*P + R]}
+            output: Result
+        """,
+        dims={"C": 4, "R": 3, "P": 4},
+        tensors={"Filter": ["C", "R"], "Signal": ["C", "P"], "Result": ["2*P + R"]},
+        dram=[("R", 3), ("P", 4)],
+        buffer=[("C", 4)],
+        counts={"Filter": (12, 0, 12, 48, 0), "Signal": (48, 0, 48, 48, 0), "Result": (3, 12, 3, 39, 48)},
+    ),
     # 2*8*8 = 128 MACs. Filter: all 16 stay. Volume: 3*2*2 = 12 (X + R, Y + S, Z + T); a step of Z brings 3*2*1 = 6; the
     # step of Y takes Z back by 1, so 3*1*1 are still there: 12 + 6 + 9 + 6 = 33. The reference forgets what it has
     # where the direction changes: 12 + 6 + 12 + 6 = 36. Result: 2*2 (M, X) at 4 steps.
