@@ -10,6 +10,7 @@
 
 #include "exact_mapper.hpp"
 #include "incumbents.hpp"
+#include "lattice_mapper.hpp"
 #include "nest.hpp"
 #include "quantloom/error.hpp"
 #include "quantloom/mapspace.hpp"
@@ -367,6 +368,9 @@ std::vector<Optimum> optimize(const Arch& arch, const Workload& workload, const 
                               const MapperOptions& options, std::stop_token stop, const Progress& progress) {
   if (choose_method(arch, workload, options) == SearchMethod::branch_and_bound) {
     return optimize_exactly(arch, workload, settings, options, std::move(stop), progress);
+  }
+  if (options.method == SearchMethod::automatic && can_optimize_on_lattice(arch, workload, options)) {
+    return optimize_on_lattice(arch, workload, settings, options, std::move(stop), progress);
   }
   refuse_endless_walk(arch, workload, options);
   return optimize_exhaustively(arch, workload, settings, options, std::move(stop), progress);

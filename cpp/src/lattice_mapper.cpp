@@ -1,0 +1,169 @@
+#include "lattice_mapper.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+
+#include "exact_mapper.hpp"
+#include "lattice_search.hpp"
+#include "quantloom/cost.hpp"
+#include "quantloom/parallel.hpp"
+
+namespace quantloom {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr std::size_t kMostLanes = std::size_t{1} << 20;
+constexpr std::size_t kQuickLooks = 16;   // choices of lanes that get a quick look before the proof
+constexpr std::size_t kQuickWidth = 100;  // labels for each level in it
+constexpr std::size_t kBatch = 8;         // choices of lanes searched side by side; fixed, so that answers do not depend on threads
+
+struct Candidate {
+  double objective = 0;  // lower bounds
+  lattice::Search::Bounds bounds;
+  std::size_t lanes = 0;
+};
+
+// What one choice of lanes gave.
+struct Found {
+  explicit Found(const lattice::Best& start) : best(start) {}
+  lattice::Best best;
+  lattice::Effort effort;
+  bool complete = false;
+};
+
+class Solver {
+ public:
+  Solver(const Arch& arch, const Workload& workload, const lattice::Problem& problem, const SettingTable& table, const MapperOptions& options)
+      : arch_(arch), workload_(workload), problem_(problem), table_(table), options_(options), lanes_(*list_lanes(problem, kMostLanes)) {
+    threads_ = std::max(1, options.threads > 0 ? options.threads : default_threads());
+    searches_.resize(static_cast<std::size_t>(threads_));
+  }
+
+  Optimum solve(std::size_t setting_class, const std::vector<int>& bits, const std::stop_token& stop, const Progress& progress) {
+    for (auto& search : searches_) search.reset();
+    class_ = setting_class;
+    lattice::Best best(options_.objective);
+    lattice::Effort effort;
+    const std::vector<Candidate> candidates = list_candidates();
+    for (std::size_t i = 0; i < std::min(kQuickLooks, candidates.size()); i += kBatch) run_batch(candidates, i, kQuickWidth, 0, stop, best, effort);
+    double open_bound = kInfinity;
+    for (std::size_t i = 0; i < candidates.size(); i += kBatch) {
+      const bool is_spent = options_.budget > 0 && effort.labels >= options_.budget;
+      if (is_spent || stop.stop_requested()) {
+        open_bound = std::min(open_bound, candidates[i].objective);
+        break;
+      }
+      open_bound = std::min(open_bound, run_batch(candidates, i, 0, options_.budget > 0 ? options_.budget - effort.labels : 0, stop, best, effort));
+      if (progress) progress(std::min(i + kBatch, candidates.size()), candidates.size());
+    }
+    return describe(best, effort, open_bound * kBoundMargin, bits);
+  }
+
+ private:
+  lattice::Search& search_of(int worker) {
+    auto& search = searches_[static_cast<std::size_t>(worker)];
+    if (!search) search = std::make_unique<lattice::Search>(problem_, table_, class_);
+    return *search;
+  }
+
+  // The most promising first.
+  std::vector<Candidate> list_candidates() {
+    std::vector<Candidate> out;
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      const auto bounds = search_of(0).bounds(lanes_[i]);
+      out.push_back({objective_value(options_.objective, bounds.energy_pj, bounds.cycles), bounds, i});
+    }
+    std::stable_sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) {
+      return a.objective < b.objective || (a.objective == b.objective && a.bounds.energy_pj < b.bounds.energy_pj);
+    });
+    return out;
+  }
+
+  // Candidates first .. first + kBatch - 1, each from the same best; merged in order. Returns the least bound of those that were
+  // not finished.
+  double run_batch(const std::vector<Candidate>& candidates, std::size_t first, std::size_t width, Count budget, const std::stop_token& stop, lattice::Best& best,
+                   lattice::Effort& effort) {
+    const std::size_t count = std::min(kBatch, candidates.size() - first);
+    std::vector<Found> found(count, Found(best));
+    const Count share = budget > 0 ? std::max<Count>(1, budget / static_cast<Count>(kBatch)) : 0;
+    for_each_chunk(static_cast<int>(count), threads_, stop, [&](int chunk, int worker) {
+      const Candidate& candidate = candidates[first + static_cast<std::size_t>(chunk)];
+      Found& mine = found[static_cast<std::size_t>(chunk)];
+      if (candidate.bounds.energy_pj > mine.best.energy_limit(candidate.bounds.cycles)) {
+        mine.complete = true;
+        return;
+      }
+      mine.complete = search_of(worker).search(lanes_[candidate.lanes], {width, share}, mine.best, mine.effort, stop);
+    });
+    double open_bound = kInfinity;
+    for (std::size_t i = 0; i < count; ++i) {
+      effort.labels += found[i].effort.labels;
+      effort.cut += found[i].effort.cut;
+      if (!found[i].complete) open_bound = std::min(open_bound, candidates[first + i].objective);
+      for (const auto& point : found[i].best.points()) {
+        best.offer(point.energy_pj, point.cycles, [&] { return point.place; }, [](const Mapping&) { return false; });
+      }
+    }
+    return open_bound;
+  }
+
+  [[nodiscard]] Optimum describe(const lattice::Best& best, const lattice::Effort& effort, double open_bound, const std::vector<int>& bits) const {
+    Optimum out;
+    out.certificate.method = "shortest chain of tile shapes, for every choice of lanes";
+    out.certificate.considered = effort.labels;
+    out.certificate.fitting = effort.labels;
+    out.certificate.pruned_by_bound = effort.cut;
+    out.certificate.exhausted = open_bound == kInfinity;
+    std::vector<Tradeoff> points;
+    for (const auto& point : best.points()) {
+      // The search adds up in another order: what counts is what the model says.
+      const Cost cost = evaluate(arch_, workload_, point.place, bits, table_.options);
+      points.push_back({point.place, cost.energy_pj, cost.cycles});
+    }
+    set_points(std::move(points), options_.objective, out);
+    if (options_.objective != Objective::pareto) {
+      const double least = std::min(out.found ? out.objective * kBoundMargin : kInfinity, open_bound);
+      out.certificate.lower_bound = least < kInfinity ? least : 0;
+    }
+    return out;
+  }
+
+  const Arch& arch_;
+  const Workload& workload_;
+  const lattice::Problem& problem_;
+  const SettingTable& table_;
+  const MapperOptions& options_;
+  std::vector<lattice::Lanes> lanes_;
+  int threads_ = 1;
+  std::size_t class_ = 0;
+  std::vector<std::unique_ptr<lattice::Search>> searches_;  // [worker]
+};
+
+}  // namespace
+
+bool can_optimize_on_lattice(const Arch& arch, const Workload& workload, const MapperOptions& options) {
+  const lattice::Problem problem(arch, workload, options.selection);
+  return problem.is_supported(options) && list_lanes(problem, kMostLanes).has_value();
+}
+
+std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
+                                         const MapperOptions& options, std::stop_token stop, const Progress& progress) {
+  const SettingTable table = group_settings(arch, workload, settings, options);
+  const lattice::Problem problem(arch, workload, options.selection);
+  const std::string size = Mapspace(arch, workload, options.selection).size().to_string();
+  Solver solver(arch, workload, problem, table, options);
+  const std::size_t classes = table.classes.size();
+  std::vector<Optimum> by_class;
+  for (std::size_t c = 0; c < classes; ++c) {
+    const auto setting = std::find(table.class_of.begin(), table.class_of.end(), static_cast<int>(c)) - table.class_of.begin();
+    const Progress part = progress ? Progress([&](std::uint64_t done, std::uint64_t total) { progress(c * total + done, classes * total); }) : Progress();
+    by_class.push_back(solver.solve(c, settings[static_cast<std::size_t>(setting)], stop, part));
+    by_class.back().certificate.space_size = size;
+  }
+  std::vector<Optimum> out;
+  for (const int c : table.class_of) out.push_back(by_class[static_cast<std::size_t>(c)]);
+  return out;
+}
+
+}  // namespace quantloom

@@ -1,0 +1,18 @@
+// The lattice mapper: proven optima of spaces that are too large to list, such as those without constraints. Private to the mapper.
+#pragma once
+
+#include <stop_token>
+#include <vector>
+
+#include "quantloom/mapper.hpp"
+
+namespace quantloom {
+
+// Whether the space and the costs are of the kind that the lattice search can count: see lattice::Problem::is_supported().
+[[nodiscard]] bool can_optimize_on_lattice(const Arch& arch, const Workload& workload, const MapperOptions& options);
+
+// As optimize() in mapper.hpp, but ties go to the first mapping in the order of this search.
+[[nodiscard]] std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
+                                                       const MapperOptions& options, std::stop_token stop, const Progress& progress);
+
+}  // namespace quantloom

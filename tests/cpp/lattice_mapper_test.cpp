@@ -1,0 +1,156 @@
+// The lattice mapper against the exhaustive one: the same optimum on small random spaces without constraints.
+#include "lattice_mapper.hpp"
+
+#include <random>
+#include <sstream>
+
+#include "fixtures.hpp"
+#include "quantloom/cost.hpp"
+#include "quantloom/mac_table.hpp"
+#include "quantloom/mapper.hpp"
+#include "quantloom/mapspace.hpp"
+
+namespace quantloom {
+namespace {
+
+using test::make_level;
+
+constexpr Count kLargestSpace = 120000;  // mappings of a random space, so that walking it stays quick
+constexpr int kCases = 150;
+
+class CaseMaker {
+ public:
+  explicit CaseMaker(std::uint32_t seed) : random_(seed) {}
+
+  [[nodiscard]] Count pick(std::initializer_list<int> values) { return *(values.begin() + below(values.size())); }
+  [[nodiscard]] bool one_in(int n) { return below(static_cast<std::size_t>(n)) == 0; }
+  [[nodiscard]] double energy() { return 0.25 * static_cast<double>(1 + below(60)); }
+
+  [[nodiscard]] Workload workload() {
+    if (one_in(3)) return test::matmul(pick({1, 2, 3, 4, 6, 8}), pick({1, 2, 3, 4, 6, 8, 12}), pick({1, 2, 3, 4, 6, 9}));
+    // G: a group or a batch; two dims that every tensor sees alike; perhaps one that only the outputs lack.
+    const std::vector<Dim> dims = {{"G", pick({1, 1, 1, 2, 3})}, {"M", pick({1, 2, 4, 6})}, {"C", pick({1, 2, 4, 6})}, {"P", pick({1, 2, 3, 4})}, {"Q", pick({1, 2, 2, 4})}};
+    const auto rank = [](int dim) { return std::vector<Term>{{dim, 1}}; };
+    return {"pointwise",
+            dims,
+            {{"Weights", {rank(0), rank(1), rank(2)}, false}, {"Inputs", {rank(0), rank(2), rank(3), rank(4)}, false}, {"Outputs", {rank(0), rank(1), rank(3), rank(4)}, true}}};
+  }
+
+  [[nodiscard]] Arch arch() {
+    const auto levels = static_cast<int>(pick({2, 3, 3, 4, 4}));
+    std::vector<Level> out;
+    Count x = 1;
+    Count y = 1;
+    for (int l = levels; l-- > 0;) {
+      Level level = make_level("L" + std::to_string(l), x, y);
+      describe(level, l == levels - 1);
+      out.insert(out.begin(), level);
+      if (one_in(2)) x *= pick({2, 3, 4});
+      if (one_in(4)) y *= pick({2, 3});
+    }
+    Arithmetic units = test::make_macs(x, y);
+    units.energy_pj = energy();
+    if (one_in(4)) units.mac_table = bit_scalable_macs(16, static_cast<int>(pick({2, 4})), energy());
+    if (one_in(6)) units.psum_bits = static_cast<int>(pick({8, 16, 20}));
+    if (one_in(6)) units.leak_energy_pj = 0.25;
+    if (one_in(6)) units.idle_energy_pj = 0.125;
+    return {"random", out, units, {}};
+  }
+
+  [[nodiscard]] std::vector<std::vector<int>> settings() {
+    std::vector<std::vector<int>> out;
+    const auto bits = [&] { return static_cast<int>(pick({16, 8, 5, 4, 2})); };
+    for (int i = 0; i < 3; ++i) out.push_back({bits(), bits(), bits()});
+    return out;
+  }
+
+ private:
+  std::size_t below(std::size_t n) { return random_() % n; }
+
+  void describe(Level& level, bool outermost) {
+    level.energy = {energy(), energy(), energy(), "", "", ""};
+    level.is_dram = outermost && one_in(2);
+    level.word_bits = pick({16, 16, 24, 32});
+    level.block_words = pick({1, 1, 2, 4});
+    if (level.instances % 2 == 0 && one_in(3)) level.cluster_size = 2;
+    if (!outermost && !one_in(8)) level.capacity_words = pick({2, 4, 8, 12, 16, 24, 48});
+    if (one_in(4)) level.read_bandwidth = 0.5 * static_cast<double>(pick({1, 2, 3, 4}));
+    if (one_in(4)) level.write_bandwidth = 0.5 * static_cast<double>(pick({1, 2, 3, 4}));
+    if (one_in(6)) level.shared_bandwidth = 0.5 * static_cast<double>(pick({1, 2, 3, 4}));
+    level.bandwidth_in_bits = one_in(8);
+    if (one_in(4)) level.address_energy_pj = 0.125;
+    if (one_in(5)) level.packing = one_in(2) ? PackingRule::dense : PackingRule::none;
+    if (one_in(6)) level.leak_energy_pj = 0.5;
+    if (one_in(6)) level.idle_energy_pj = 0.125;
+  }
+
+  std::mt19937 random_;
+};
+
+bool is_small(const Arch& arch, const Workload& workload) {
+  const Mapspace space(arch, workload, Selection::free);
+  if (std::stod(space.size().to_string()) > 1e13) return false;
+  Count visited = 0;
+  for (MappingWalker walker(space, Enumeration::distinct); walker.next();) {
+    if (++visited > kLargestSpace) return false;
+  }
+  return true;
+}
+
+void expect_close(double actual, double expected) { EXPECT_NEAR(actual, expected, 2e-11 * expected); }
+
+// Returns false if the case is too large or of a kind that the lattice does not count.
+bool compare(std::uint32_t seed, Objective objective, int& found) {
+  CaseMaker maker(seed);
+  const Workload workload = maker.workload();
+  const Arch arch = maker.arch();
+  const auto settings = maker.settings();
+  MapperOptions options;
+  options.objective = objective;
+  options.selection = Selection::free;
+  options.threads = 1;
+  options.method = SearchMethod::exhaustive;
+  if (!can_optimize_on_lattice(arch, workload, options) || !is_small(arch, workload)) return false;
+  const std::vector<Optimum> expected = optimize(arch, workload, settings, options);
+  const std::vector<Optimum> actual = optimize_on_lattice(arch, workload, settings, options, {}, {});
+  EXPECT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < actual.size() && i < expected.size(); ++i) {
+    std::ostringstream where;
+    where << "seed " << seed << ", objective " << static_cast<int>(objective) << ", bits " << settings[i][0] << "/" << settings[i][1] << "/" << settings[i][2];
+    SCOPED_TRACE(where.str());
+    EXPECT_EQ(actual[i].found, expected[i].found);
+    EXPECT_TRUE(actual[i].certificate.exhausted);
+    if (!expected[i].found || !actual[i].found) continue;
+    ++found;
+    expect_close(actual[i].objective, expected[i].objective);
+    if (objective != Objective::pareto) {
+      expect_close(actual[i].certificate.lower_bound, expected[i].objective);
+      EXPECT_LE(actual[i].certificate.lower_bound, actual[i].objective);
+    }
+    EXPECT_EQ(actual[i].front.size(), expected[i].front.size());
+    for (std::size_t p = 0; p < std::min(actual[i].front.size(), expected[i].front.size()); ++p) {
+      expect_close(actual[i].front[p].energy_pj, expected[i].front[p].energy_pj);
+      EXPECT_EQ(actual[i].front[p].cycles, expected[i].front[p].cycles);
+    }
+    EXPECT_TRUE(check_fit(arch, workload, actual[i].mapping, settings[i]).fits());
+    const Cost cost = evaluate(arch, workload, actual[i].mapping, settings[i]);
+    EXPECT_EQ(actual[i].energy_pj, cost.energy_pj) << describe_mapping(arch, workload, actual[i].mapping);
+    EXPECT_EQ(actual[i].cycles, static_cast<double>(cost.cycles));
+    if (testing::Test::HasFailure()) {
+      ADD_FAILURE() << describe_mapping(arch, workload, actual[i].mapping) << "\nexpected\n" << describe_mapping(arch, workload, expected[i].mapping);
+    }
+  }
+  return true;
+}
+
+// --gtest_random_seed=N draws other cases.
+TEST(LatticeMapper, AgreesWithTheExhaustiveMapperOnRandomCases) {
+  const auto first = static_cast<std::uint32_t>(GTEST_FLAG_GET(random_seed)) * 100000U;
+  int cases = 0;
+  int found = 0;
+  for (std::uint32_t i = 0; cases < kCases && !testing::Test::HasFailure(); ++i) cases += compare(first + i, static_cast<Objective>(i % 5), found) ? 1 : 0;
+  EXPECT_GT(found, 2 * kCases);
+}
+
+}  // namespace
+}  // namespace quantloom
