@@ -57,7 +57,6 @@ class Prices {
   // The same for a copy at `level`, filling it included, if it moves nothing twice.
   [[nodiscard]] double fresh_pj(Way way, int level, int tensor, int accumulator) const { return fresh_[way][slot(level, tensor, accumulator)]; }
 
-  [[nodiscard]] const Problem& problem() const noexcept { return problem_; }
   [[nodiscard]] int output() const noexcept { return output_; }
   [[nodiscard]] Count steps() const noexcept { return steps_; }
   [[nodiscard]] double compute_cycles() const noexcept { return compute_cycles_; }
