@@ -175,10 +175,11 @@ void Prices::plan_bounds(Way way) {
   const int tensors = problem_.num_tensors();
   const int second = levels - 2;
   std::vector<double>& fresh = fresh_[way];
-  const std::size_t slots = slot(levels, 0, kUnits);
+  const std::size_t slots = static_cast<std::size_t>((levels + 1) * tensors) * static_cast<std::size_t>(levels + 1);
   fresh.assign(slots, kInfinity);
-  std::vector<double> shared(slots, 0);
-  std::vector<std::vector<Line>> lines(slots);
+  shared_.assign(slots, 0);
+  lines_[way].resize(slots * kMaxLevels);
+  line_count_[way].assign(slots, 0);
   const auto may_keep = [&](int tensor, int level) {
     if (way == with_copy && level > second) return false;
     if (way == without_copy && level == second) return false;
@@ -186,8 +187,9 @@ void Prices::plan_bounds(Way way) {
   };
   for (int l = levels - 1; l >= -1; --l) {
     for (int t = 0; t < tensors; ++t) {
-      for (int a = kUnits; a < levels; ++a) {
-        std::vector<Line>& here = lines[slot(l, t, a)];
+      const int accumulators = t == output_ ? levels : 0;
+      for (int a = kUnits; a < accumulators; ++a) {
+        const std::size_t at = slot(l, t, a);
         Count lanes = 1;
         for (int q = l + 1; q < levels; ++q) {
           lanes *= relevant_lanes(t, q);
@@ -195,30 +197,22 @@ void Prices::plan_bounds(Way way) {
           const int accumulator = a == kUnits ? q : a;
           const Line taken = taken_line(t, q, accumulator);
           const std::size_t copy = slot(q, t, accumulator);
-          here.push_back({taken.slope * static_cast<double>(lanes), taken.offset + fresh[copy], q, shared[copy]});
+          lines_[way][at * kMaxLevels + line_count_[way][at]++] = {taken.slope * static_cast<double>(lanes), taken.offset + fresh[copy], q, shared_[copy]};
         }
-        double& fresh_here = fresh[slot(l, t, a)];
         if (l == levels - 1 || (way == with_copy && l == second)) {
-          fresh_here = 0;
+          fresh[at] = 0;
         } else if (l >= 0) {
           const auto least_from = [&](double moves) {
             double least = kInfinity;
-            for (const Line& line : here) least = std::min(least, line.slope * moves + line.offset);
+            for (const Line& line : lines(way, l, t, a)) least = std::min(least, line.slope * moves + line.offset);
             return least + filled_slope(t, l, a) * (t == output_ ? moves - static_cast<double>(distinct(t, l)) : moves);
           };
-          fresh_here = least_from(static_cast<double>(distinct(t, l)));
-          if (fresh_here < kInfinity) shared[slot(l, t, a)] = least_from(crowded_moves(t, l)) - fresh_here;
+          fresh[at] = least_from(static_cast<double>(distinct(t, l)));
+          if (fresh[at] < kInfinity) shared_[at] = least_from(crowded_moves(t, l)) - fresh[at];
         }
       }
     }
   }
-  lines_[way].clear();
-  line_begin_[way].assign(slots + 1, 0);
-  for (std::size_t s = 0; s < slots; ++s) {
-    line_begin_[way][s] = lines_[way].size();
-    lines_[way].insert(lines_[way].end(), lines[s].begin(), lines[s].end());
-  }
-  line_begin_[way][slots] = lines_[way].size();
 }
 
 double Prices::rest_pj(Way way, int level, int tensor, int accumulator, Count needs) const {

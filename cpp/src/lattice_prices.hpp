@@ -50,7 +50,7 @@ class Prices {
   };
   [[nodiscard]] std::span<const Line> lines(Way way, int level, int tensor, int accumulator) const {
     const std::size_t s = slot(level, tensor, accumulator);
-    return std::span(lines_[way]).subspan(line_begin_[way][s], line_begin_[way][s + 1] - line_begin_[way][s]);
+    return {lines_[way].data() + s * kMaxLevels, line_count_[way][s]};
   }
   // Least energy further out than `level` for a tensor of which `needs` elements are asked for there.
   [[nodiscard]] double rest_pj(Way way, int level, int tensor, int accumulator, Count needs) const;
@@ -72,7 +72,8 @@ class Prices {
   [[nodiscard]] Line taken_line(int tensor, int level, int accumulator) const;
   [[nodiscard]] double filled_slope(int tensor, int level, int accumulator) const;
   [[nodiscard]] std::size_t slot(int level, int tensor, int accumulator) const noexcept {
-    return static_cast<std::size_t>((level + 1) * problem_.num_tensors() + tensor) * static_cast<std::size_t>(problem_.num_levels() + 1) + static_cast<std::size_t>(accumulator + 1);
+    const int one = tensor == output_ ? accumulator : kUnits;  // inputs know no accumulator
+    return static_cast<std::size_t>((level + 1) * problem_.num_tensors() + tensor) * static_cast<std::size_t>(problem_.num_levels() + 1) + static_cast<std::size_t>(one + 1);
   }
   [[nodiscard]] const ElementRates& rates(int tensor, int level, int accumulator) const {
     return rates_[static_cast<std::size_t>(tensor)][static_cast<std::size_t>(level)][static_cast<std::size_t>(accumulator + 1)];
@@ -93,9 +94,10 @@ class Prices {
   Count steps_ = 1;
   double compute_cycles_ = 0;
   double leakage_pj_ = 0;
-  std::array<std::vector<Line>, 3> lines_;               // [way]
-  std::array<std::vector<std::size_t>, 3> line_begin_;   // [way][slot]
+  std::array<std::vector<Line>, 3> lines_;               // [way][slot * kMaxLevels + line]
+  std::array<std::vector<std::size_t>, 3> line_count_;   // [way][slot]
   std::array<std::vector<double>, 3> fresh_;             // [way][slot]
+  std::vector<double> shared_;                           // [slot]: see Line, of a copy; of the way planned last
 };
 
 }  // namespace quantloom::lattice
