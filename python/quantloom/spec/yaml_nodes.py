@@ -46,6 +46,7 @@ MAX_PROBLEMS_SHOWN = 25
 
 # The parser of libyaml where PyYAML has it (about ten times faster); both give the same events.
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TOO_DEEP = f"nested more than {MAX_DEPTH} deep, the most that is read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +206,9 @@ def decode(text: str, problems: Problems) -> Node:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         problem = error.problem or error.context or "it cannot be parsed"
+        if "nesting depth" in problem:  # libyaml, which reads ahead, has a limit of its own, far beyond ours
+            message = f"{problems.place(line, column)}: {_TOO_DEEP}"
+            raise SpecError(message) from error
         raise _syntax_error(problems, line, f"not valid YAML at column {column}: {problem}", text) from error
     except (ValueError, OverflowError) as error:  # escapes and directives with numbers that Python cannot hold
         raise _syntax_error(problems, 1, f"not valid YAML: {error}", text) from error
@@ -369,7 +373,7 @@ class _Composer:
 
     def _check_depth(self, depth: int) -> None:
         if depth > MAX_DEPTH:
-            self._refuse(f"nested more than {MAX_DEPTH} deep, the most that is read")
+            self._refuse(_TOO_DEEP)
 
     def _kept_tag(self, tag: str | None) -> str | None:
         # "!" is how parsers mark a scalar that is text whatever it looks like.
