@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import cast
 
@@ -20,7 +21,7 @@ __all__ = ["ActivationQuantizer", "QuantizedLayer", "Quantizer", "WeightQuantize
 _CACHED_ELEMENTS = 1 << 17  # elements that several passes go over before the next ones are fetched (512 kB)
 
 
-class Quantizer(nn.Module):
+class Quantizer(nn.Module, ABC):
     """Fake-quantizes one tensor; float (the identity) until a width is selected.
 
     For each width it holds a parameter `scale_<bits>` (of scale_shape) and `zero_point_<bits>` (0-dim, rounded in use:
@@ -109,9 +110,9 @@ class Quantizer(nn.Module):
 
     _moves_zero_point = False
 
+    @abstractmethod
     def _factor(self, x: Tensor, grid: Grid) -> float:
         """What the gradients of scales are multiplied by, so that they move as fast as weights: LSQ, section 2.2."""
-        raise NotImplementedError
 
     def _zero_point(self, bits: int) -> Tensor:
         return cast("Tensor", self._parameters[f"zero_point_{bits}"])
