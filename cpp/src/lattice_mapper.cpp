@@ -99,6 +99,7 @@ class Solver {
     double open_bound = kInfinity;
     for (std::size_t i = 0; i < count; ++i) {
       effort.labels += found[i].effort.labels;
+      effort.whole += found[i].effort.whole;
       effort.cut += found[i].effort.cut;
       if (!found[i].complete) open_bound = std::min(open_bound, candidates[first + i].objective);
       for (const auto& point : found[i].best.points()) {
@@ -111,8 +112,8 @@ class Solver {
   [[nodiscard]] Optimum describe(const lattice::Best& best, const lattice::Effort& effort, double open_bound, const std::vector<int>& bits) const {
     Optimum out;
     out.certificate.method = "shortest chain of tile shapes, for every choice of lanes";
-    out.certificate.considered = effort.labels;
-    out.certificate.fitting = effort.labels;
+    out.certificate.considered = effort.whole;  // only what fits is priced to the end
+    out.certificate.fitting = effort.whole;
     out.certificate.pruned_by_bound = effort.cut;
     out.certificate.exhausted = open_bound == kInfinity;
     std::vector<Tradeoff> points;

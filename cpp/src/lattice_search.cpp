@@ -377,6 +377,7 @@ void Search::choose_keep(const Step& step, const Label& label) {
 
 void Search::finish(const Label& label) {
   ++effort_->labels;
+  ++effort_->whole;
   const int top = problem_.num_levels() - 1;
   double cycles = label.cycles;
   const Level& hardware = problem_.parts.arch.level(top);

@@ -32,6 +32,7 @@ using Best = Incumbents<Mapping>;
 
 struct Effort {
   Count labels = 0;  // partial mappings looked at
+  Count whole = 0;   // mappings priced to the end; the quick looks may meet one again
   Count cut = 0;     // of these, left out because of their bound or for a better one
 };
 

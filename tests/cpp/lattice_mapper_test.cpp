@@ -114,6 +114,9 @@ bool compare(std::uint32_t seed, Objective objective, int& found) {
   const std::vector<Optimum> expected = optimize(arch, workload, settings, options);
   const std::vector<Optimum> actual = optimize_on_lattice(arch, workload, settings, options, {}, {});
   EXPECT_EQ(actual.size(), expected.size());
+  MapperOptions hurried = options;
+  hurried.budget = 5;
+  const std::vector<Optimum> partial = optimize_on_lattice(arch, workload, settings, hurried, {}, {});
   for (std::size_t i = 0; i < actual.size() && i < expected.size(); ++i) {
     std::ostringstream where;
     where << "seed " << seed << ", objective " << static_cast<int>(objective) << ", bits " << settings[i][0] << "/" << settings[i][1] << "/" << settings[i][2];
@@ -122,6 +125,10 @@ bool compare(std::uint32_t seed, Objective objective, int& found) {
     EXPECT_TRUE(actual[i].certificate.exhausted);
     if (!expected[i].found || !actual[i].found) continue;
     ++found;
+    EXPECT_GT(actual[i].certificate.considered, 0);
+    EXPECT_EQ(actual[i].certificate.considered, actual[i].certificate.fitting);
+    EXPECT_GE(partial[i].objective * (1 + 2e-11), expected[i].objective);  // infinite if nothing was found
+    EXPECT_LE(partial[i].certificate.lower_bound, expected[i].objective);
     expect_close(actual[i].objective, expected[i].objective);
     if (objective != Objective::pareto) {
       expect_close(actual[i].certificate.lower_bound, expected[i].objective);

@@ -38,7 +38,8 @@ struct MapperOptions {
   CostModel model = CostModel::default_model;
   Selection selection = Selection::all;
   int threads = 0;       // 0: all the machine has
-  Count budget = 0;      // mappings to price at most (spread evenly over the space); 0: no limit
+  Count budget = 0;      // mappings to price at most (spread evenly over the space), or beginnings of mappings to look at (chains
+                         // of tile shapes); 0: no limit
   PackingRule packing = PackingRule::word;  // the last two: as in EvaluateOptions
   int psum_bits = 0;
   SearchMethod method = SearchMethod::automatic;
@@ -51,7 +52,8 @@ struct Certificate {
   Count considered = 0;        // different mappings within the fanout that were looked at one by one
   Count fitting = 0;           // of these, mappings whose tiles fit at these bits
   Count pruned_by_bound = 0;   // left out because their lower bound exceeds the best: fitting mappings (exhaustive), or
-                               // branches of the search (branch and bound)
+                               // branches of the search (branch and bound), or beginnings that are worse than another one
+                               // (chains of tile shapes)
   bool exhausted = false;      // the whole space is accounted for: the result is the optimum of the space
   double lower_bound = 0;      // no mapping of the space has a smaller objective; pareto: 0
 };

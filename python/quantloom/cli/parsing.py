@@ -244,7 +244,8 @@ def add_budget(parser: Parser) -> None:
         metavar="N",
         type=count_from(1),
         default=0,
-        help="mappings of a layer to look at, at most; the result is then not proven optimal (default: all)",
+        help="mappings of a layer to look at, at most (in a free space: beginnings of mappings); the result is then not"
+        " proven optimal (default: all)",
     )
 
 
