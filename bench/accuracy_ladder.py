@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from quantloom.cli.assemble import load_network_and_data
+from quantloom.assemble import load_network_and_data
 from quantloom.cli.progress import Progress
 from quantloom.demo import DEMO_MODEL
 from quantloom.errors import QuantloomError

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from quantloom._core import Arch, Cost, Mapping, Workload, __version__
+from quantloom.assemble import search
+from quantloom.joint_search.config import SearchConfig
 from quantloom.mapper import (
     CostTable,
     Mapspace,
@@ -33,6 +35,7 @@ __all__ = [
     "Network",
     "Optimum",
     "PartialMapping",
+    "SearchConfig",
     "Sweep",
     "Workload",
     "__version__",
@@ -45,6 +48,7 @@ __all__ = [
     "load_network",
     "load_partial_mapping",
     "optimize",
+    "search",
     "sweep",
     "sweep_chunks",
 ]

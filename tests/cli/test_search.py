@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
+from quantloom import SearchConfig, search
+
 Run = Callable[..., Any]
 
 SMALL = ["--evaluations", "7", "--seed", "3", "--threads", "1"]
+
+
+def as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @pytest.mark.slow
@@ -29,6 +35,8 @@ def test_the_demo_writes_a_run_that_can_be_read_and_resumed(quantloom: Run, dire
     assert (run / "front.png").read_bytes().startswith(b"\x89PNG")
 
     front = json.loads((run / "front.json").read_text())
+    settings = SearchConfig(**{key: as_tuple(value) for key, value in manifest["config"].items()})
+    assert json.loads(json.dumps(search(settings, threads=1).to_json())) == front
     lines = (run / "evaluations.jsonl").read_text().splitlines()
     # as if it had been killed in the middle, with half a line written
     (run / "evaluations.jsonl").write_text("\n".join(lines[:5]) + "\n" + lines[5][:10])

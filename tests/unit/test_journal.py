@@ -12,10 +12,10 @@ import time
 import pytest
 
 from quantloom.errors import SearchError
-from quantloom.search import journal
-from quantloom.search.config import SearchConfig
-from quantloom.search.journal import JOURNAL, MANIFEST, RUN_FILES, Evaluation, RunDirectory
-from quantloom.search.run import run_search
+from quantloom.joint_search import journal
+from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.journal import JOURNAL, MANIFEST, RUN_FILES, Evaluation, RunDirectory
+from quantloom.joint_search.run import run_search
 from quantloom.spec.mapping import parse_mapping
 from quantloom.testing.toy_search import ToyEvaluator, toy_inputs
 from quantloom.workload.network import BitAssignment
@@ -34,7 +34,7 @@ def finished(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch):
     """Drawing takes most of the time; test_report looks at the picture."""
-    monkeypatch.setattr("quantloom.search.front.Front.plot", lambda self, path: path.write_bytes(b""))
+    monkeypatch.setattr("quantloom.joint_search.front.Front.plot", lambda self, path: path.write_bytes(b""))
 
 
 def interrupted(finished, directory, journal_bytes):
@@ -100,8 +100,8 @@ def test_a_process_killed_without_warning_loses_nothing(finished, tmp_path):
     directory = tmp_path / "killed"
     program = f"""
 import dataclasses, pathlib, time
-from quantloom.search.config import SearchConfig
-from quantloom.search.run import run_search
+from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.run import run_search
 from quantloom.testing.toy_search import ToyEvaluator, toy_inputs
 
 class Slow(ToyEvaluator):

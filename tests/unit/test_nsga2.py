@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from quantloom.errors import InfeasibleError, SearchError
-from quantloom.search.config import SearchConfig
-from quantloom.search.nsga2 import Nsga2Sampler, cross_uniformly, mutate
-from quantloom.search.pareto import non_dominated
-from quantloom.search.problem import problem_from_config
-from quantloom.search.run import run_search
-from quantloom.search.samplers import RandomSampler
-from quantloom.search.seeds import hull_seeds
+from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.nsga2 import Nsga2Sampler, cross_uniformly, mutate
+from quantloom.joint_search.pareto import non_dominated
+from quantloom.joint_search.problem import problem_from_config
+from quantloom.joint_search.run import run_search
+from quantloom.joint_search.samplers import RandomSampler
+from quantloom.joint_search.seeds import hull_seeds
 from quantloom.testing.samplers import check_sampler
 from quantloom.testing.toy_search import ToyCosts, ToySensitivity, toy_inputs, toy_network
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from quantloom.errors import SearchError
-from quantloom.search.pareto import best_point_at_least_as_accurate, hypervolume, non_dominated
+from quantloom.joint_search.pareto import best_point_at_least_as_accurate, hypervolume, non_dominated
 
 GRID = st.integers(0, 6).map(float)
 TABLES = st.tuples(st.integers(0, 20), st.integers(1, 4)).flatmap(lambda shape: arrays(float, shape, elements=GRID))

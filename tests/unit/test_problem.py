@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from quantloom.errors import InfeasibleError, SearchError, SpecError
-from quantloom.search.config import SearchConfig
-from quantloom.search.problem import Gene, SearchProblem, problem_from_config
+from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.problem import Gene, SearchProblem, problem_from_config
 from quantloom.spec.search_config import parse_search_config
 from quantloom.testing.toy_search import ToyCosts, toy_network
 from quantloom.workload.network import BitAssignment

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from quantloom.errors import SearchError
+from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.run import run_search
 from quantloom.report.plot import CostAxis
 from quantloom.report.terminal import front_table, make_console
-from quantloom.search.config import SearchConfig
-from quantloom.search.run import run_search
 from quantloom.testing.toy_search import toy_inputs
 
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=150, population=20, objectives=("error", "energy_pj", "edp"))

@@ -13,9 +13,9 @@ import pytest
 
 from quantloom import cost_table, evaluate, load_arch, load_network, optimize
 from quantloom.errors import QuantloomError
+from quantloom.joint_search.front import FRONT_COLUMNS
 from quantloom.mapper.results import COST_COLUMNS, COST_TABLE_COLUMNS, cost_results, cost_table_results
 from quantloom.report.results import FORMATS, SCHEMA_VERSION, ResultColumn, ResultTable, format_of
-from quantloom.search.front import FRONT_COLUMNS
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.layer import conv_workload
 

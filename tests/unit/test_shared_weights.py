@@ -7,9 +7,9 @@ import pytest
 
 from quantloom._core import optimize
 from quantloom.errors import SpecError, WorkloadError
+from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.problem import problem_from_config
 from quantloom.mapper.table import cost_table
-from quantloom.search.config import SearchConfig
-from quantloom.search.problem import problem_from_config
 from quantloom.spec.arch import load_arch
 from quantloom.spec.bits import dump_bits, load_bits, parse_bits_file
 from quantloom.spec.network import dump_network, parse_network

@@ -28,20 +28,33 @@ ARROWS: dict[str, set[str]] = {
     "timeloop": {"_core", "errors", "estimate", "spec", "workload"},
     "mapper": {"_core", "errors", "report", "spec", "workload"},
     "quant": {"errors", "workload", "zoo"},
-    "search": {"_core", "errors", "mapper", "quantloom", "report", "workload"},
+    "joint_search": {"_core", "errors", "mapper", "quantloom", "report", "workload"},
     "demo": {"errors", "quant", "workload", "zoo"},
-    "testing": {"_core", "errors", "mapper", "quant", "search", "spec", "workload", "zoo"},
+    "assemble": {"_core", "demo", "errors", "joint_search", "mapper", "quant", "spec", "workload", "zoo"},
+    "testing": {"_core", "errors", "mapper", "quant", "joint_search", "spec", "workload", "zoo"},
     "cli": {
-        *("_core", "demo", "errors", "estimate", "mapper", "quant", "quantloom", "report", "search", "spec"),
+        *(
+            "_core",
+            "assemble",
+            "demo",
+            "errors",
+            "estimate",
+            "mapper",
+            "quant",
+            "quantloom",
+            "report",
+            "joint_search",
+            "spec",
+        ),
         *("timeloop", "workload", "zoo"),
     },
-    "__init__": {"_core", "errors", "mapper", "spec", "workload"},
+    "__init__": {"_core", "assemble", "errors", "joint_search", "mapper", "spec", "workload"},
     "__main__": {"cli"},
 }
 # Single modules that may do more: they join two rooms so that no other module has to.
 JOINTS: dict[str, set[str]] = {
     "workload.load": {"spec", "zoo"},  # from what a user names, a network: by the zoo, a module or a file
-    "spec.search_config": {"search"},  # from YAML to the record of a search
+    "spec.search_config": {"joint_search"},  # from YAML to the record of a search
     "quant.data": {"demo"},  # "demo" is the name of a data set
 }
 # Third-party package -> modules or rooms that may load it.
@@ -54,18 +67,18 @@ LOADERS: dict[str, set[str]] = {
         "workload.from_torch",
         "workload.from_export",
         "workload.torch_models",
-        "cli.assemble",
+        "assemble",
     },
     "onnx": {"workload.onnx_file", "quant.onnx_export"},
     "onnxruntime": {"quant.onnx_export"},
     "PIL": {"quant.image_files"},
-    "pymoo": {"search.nsga2"},
+    "pymoo": {"joint_search.nsga2"},
     "matplotlib": {"report"},
     "pandas": {"report.results"},
     "pyarrow": {"report.results"},
     "xarray": {"report.results"},
     "rich": {"report", "cli"},
-    "numpy": {"mapper", "search", "quant", "report", "demo", "testing"},
+    "numpy": {"mapper", "joint_search", "quant", "report", "demo", "testing"},
     "hypothesis": {"testing.strategies"},
 }
 LATE = ("torch", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "pyarrow", "hypothesis")

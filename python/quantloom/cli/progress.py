@@ -21,7 +21,8 @@ _LINE_EVERY_S: Final = 5.0
 class Progress:
     """A progress callback, `progress(done, total, text)`, that shows itself; use as a context manager.
 
-    The bar is gone when the work is done. Nothing is shown if the work takes less than a second.
+    The bar is gone when the work is done. Nothing is shown if the work takes less than
+    a second, unless its end is unknown.
     """
 
     def __init__(self) -> None:
@@ -42,11 +43,13 @@ class Progress:
         """Note that `done` of `total` are done; text says what is being done. A total of 0 is unknown."""
         now = time.monotonic()
         if total != self._total:  # another kind of work: its speed says nothing about this one's
+            if bool(total) != bool(self._total):
+                self.clear()
             self._total, self._part_began = total, now
             if self._bar is not None and self._task is not None:
                 self._bar.reset(self._task, total=total or None)
         if self._is_terminal:
-            if self._bar is not None or now >= self._began + _QUIET_S:
+            if self._bar is not None or not total or now >= self._began + _QUIET_S:
                 self._draw(done, total, text)
         elif now >= self._next_line:
             self._next_line = now + _LINE_EVERY_S

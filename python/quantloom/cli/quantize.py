@@ -96,7 +96,7 @@ def _add_training(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train, measure, write and print."""
     directory = _choose_directory(args)
-    from quantloom.cli.assemble import load_network_and_data
+    from quantloom.assemble import load_network_and_data
 
     if args.resume is not None:
         from quantloom.quant.job import BITS, read_settings
@@ -104,13 +104,15 @@ def run(args: argparse.Namespace) -> None:
         settings, bits = read_settings(directory), str(directory / BITS)
     else:
         settings, bits = _read_settings(args), args.bits
-    traced, data = load_network_and_data(
-        settings.model,
-        checkpoint=settings.checkpoint,
-        data=settings.data,
-        threads=args.threads,
-        untrained=settings.float_epochs > 0,
-    )
+    with Progress() as progress:
+        traced, data = load_network_and_data(
+            settings.model,
+            checkpoint=settings.checkpoint,
+            data=settings.data,
+            threads=args.threads,
+            untrained=settings.float_epochs > 0,
+            progress=progress,
+        )
     assignment = _read_bits(bits, traced)
     from quantloom.quant.job import run_job
 
@@ -152,7 +154,7 @@ def _choose_directory(args: argparse.Namespace) -> Path:
 def _read_settings(args: argparse.Namespace) -> JobSettings:
     import os
 
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as cli.assemble says, before torch is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as quantloom.assemble says, before torch is loaded
     from quantloom.quant.job import JobSettings
 
     given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}

@@ -16,13 +16,12 @@ from quantloom.cli.saved import check_writable
 from quantloom.errors import QuantloomError, SearchError
 
 if TYPE_CHECKING:
-    from quantloom.search.config import SearchConfig
-    from quantloom.search.front import Front
+    from quantloom.joint_search.config import SearchConfig
+    from quantloom.joint_search.front import Front
 
 __all__ = ["add_parser"]
 
 _RUNS: Final = Path("runs")
-_DEMO_EVALUATIONS: Final = 160
 
 
 def add_parser(commands: Subparsers) -> Parser:
@@ -56,35 +55,29 @@ def add_parser(commands: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> None:
     """Search, write and print."""
-    from quantloom.spec.arch import load_arch
+    from quantloom.assemble import search
 
     config = _read_config(args)
     directory = _choose_directory(args, config)
-    arch = load_arch(config.arch)
-    from quantloom.cli.assemble import prepare, with_bits
-    from quantloom.search.run import run_search
-
-    config = with_bits(config, arch)
     with Progress() as progress:
-        prepared = prepare(config, arch, threads=args.threads, progress=progress)
-        progress.clear()
         try:
-            front = run_search(
+            front = search(
                 config,
-                prepared.inputs,
                 directory=directory,
                 resume=args.resume is not None,
+                threads=args.threads,
                 command=["quantloom", *args.arguments],
                 progress=progress,
             )
         except KeyboardInterrupt:
             progress.clear()
-            progress.note(f"everything measured is kept; go on with `quantloom search --resume {directory}`")
+            if (directory / "manifest.json").exists():
+                progress.note(f"everything measured is kept; go on with `quantloom search --resume {directory}`")
             raise
     if args.json:
         print_json("search", {"run_directory": str(directory), **front.to_json()})
     else:
-        _print_front(front, directory, prepared.description)
+        _print_front(front, directory)
 
 
 def _read_config(args: argparse.Namespace) -> SearchConfig:
@@ -101,28 +94,18 @@ def _read_config(args: argparse.Namespace) -> SearchConfig:
         if changes or args.output is not None:
             args.parser.error("--resume goes on with the settings and in the directory of the run; give nothing else")
         return _config_of_run(Path(args.resume))
-    return replace(_demo_config() if args.demo else load_search_config(args.config), **changes)
+    if args.demo:
+        from quantloom.assemble import demo_config
 
-
-def _demo_config() -> SearchConfig:
-    from quantloom.cli.assemble import DEMO
-    from quantloom.demo import DEMO_MODEL
-    from quantloom.search.config import SearchConfig
-
-    return SearchConfig(
-        model=DEMO_MODEL,
-        arch="eyeriss",
-        data=DEMO,
-        checkpoint=DEMO,
-        cost_model=default_cost_model(),
-        evaluations=_DEMO_EVALUATIONS,
-    )
+        changes.setdefault("cost_model", default_cost_model())
+        return replace(demo_config(), **changes)
+    return replace(load_search_config(args.config), **changes)
 
 
 def _config_of_run(directory: Path) -> SearchConfig:
     """The settings that a run was started with. Raises SearchError if its manifest does not hold them."""
-    from quantloom.search.config import SearchConfig
-    from quantloom.search.journal import read_manifest
+    from quantloom.joint_search.config import SearchConfig
+    from quantloom.joint_search.journal import read_manifest
 
     found = read_manifest(directory).get("config")
     known = {field.name for field in fields(SearchConfig)}
@@ -139,7 +122,7 @@ def _config_of_run(directory: Path) -> SearchConfig:
 
 def _choose_directory(args: argparse.Namespace, config: SearchConfig) -> Path:
     """Where the run is kept. Raises SearchError, before anything is loaded, if no run can be started there."""
-    from quantloom.search.journal import RUN_FILES
+    from quantloom.joint_search.journal import RUN_FILES
 
     if args.resume is not None:
         return Path(args.resume)
@@ -160,11 +143,11 @@ def _choose_directory(args: argparse.Namespace, config: SearchConfig) -> Path:
     return directory
 
 
-def _print_front(front: Front, directory: Path, description: str) -> None:
+def _print_front(front: Front, directory: Path) -> None:
+    from quantloom.joint_search.journal import RUN_FILES
     from quantloom.report.terminal import front_table, make_console
-    from quantloom.search.journal import RUN_FILES
 
-    print_lines([bold(f"{front.network} on {front.arch}"), f"data: {description}", ""])
+    print_lines([bold(f"{front.network} on {front.arch}"), f"data: {front.data}", ""])
     ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
     make_console().print(front_table(front.points, front.baselines, ascii_only=ascii_only))
     files = ", ".join(name for name in RUN_FILES if (directory / name).exists())

@@ -19,7 +19,7 @@ from os import PathLike
 from typing import Any
 
 from quantloom.errors import QuantloomError
-from quantloom.search.config import OBJECTIVES, SAMPLERS, SearchConfig
+from quantloom.joint_search.config import OBJECTIVES, SAMPLERS, SearchConfig
 from quantloom.spec.reader import Field, read_document
 from quantloom.spec.yaml_nodes import read_text
 from quantloom.workload.bits import MAX_BITS

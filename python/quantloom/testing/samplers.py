@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantloom.search.config import SearchConfig
-from quantloom.search.problem import IntArray, SearchProblem, problem_from_config
-from quantloom.search.samplers import Sampler
+from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.problem import IntArray, SearchProblem, problem_from_config
+from quantloom.joint_search.samplers import Sampler
 from quantloom.testing.toy_search import ToyCosts, toy_network
 
 __all__ = ["MakeSampler", "check_sampler"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantloom._core import AccessEnergy, Arch, Arithmetic, Level, LevelMapping, Mapping
-from quantloom.search.pareto import FloatArray
-from quantloom.search.run import SearchInputs
+from quantloom.joint_search.pareto import FloatArray
+from quantloom.joint_search.run import SearchInputs
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.layer import conv_workload
 from quantloom.workload.network import BitAssignment, Edge, Layer, Network

@@ -1,40 +1,77 @@
-"""Puts together what a search needs: the quantized network and its data, the cost table, the sensitivities."""
+"""The whole joint search in one call: network, data, cost table and sensitivities put together, then searched."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from quantloom.cli.progress import Progress, waiting
 from quantloom.errors import SearchError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from quantloom._core import Arch
+    from quantloom.joint_search.config import SearchConfig
+    from quantloom.joint_search.front import Front
+    from quantloom.joint_search.run import SearchInputs
     from quantloom.mapper.table import CostTable
     from quantloom.quant.data import DataSplits
-    from quantloom.search.config import SearchConfig
-    from quantloom.search.run import SearchInputs
     from quantloom.workload.from_torch import TracedModel
 
-__all__ = ["DEMO", "Prepared", "prepare", "with_bits"]
+__all__ = ["DEMO", "Progress", "demo_config", "load_network_and_data", "prepare", "search", "with_bits"]
+
+Progress = Callable[[int, int, str], None]
+"""Called as progress(done, total, text); a total of 0 is unknown."""
 
 DEMO: Final = "demo"
 """As checkpoint or data of a configuration: what comes with quantloom."""
 
 _SENSITIVITY_IMAGES = 128
+_DEMO_EVALUATIONS: Final = 160
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """All inputs of a search. description: of the data, for the reader."""
+def search(
+    config: SearchConfig,
+    *,
+    directory: Path | str | None = None,
+    resume: bool = False,
+    threads: int | None = None,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Front:
+    """Search the bits of every tensor, each with its best mappings, and return the front.
 
-    inputs: SearchInputs
-    description: str
+    config: what to search; bits it leaves open are one width for each packing class of the accelerator. directory:
+    where the run is kept, None to keep nothing; resume: go on with the run in it. threads: of the mapper and of torch,
+    None for all cores; the result does not depend on it. command: the command line, for the manifest.
+    Raises QuantloomError of the part that fails: ArchError, WorkloadError, QuantError, DataError, SearchError.
+    """
+    from quantloom.joint_search.run import run_search
+    from quantloom.spec.arch import load_arch
+
+    arch = load_arch(config.arch)
+    chosen = with_bits(config, arch)
+    inputs = prepare(chosen, arch, threads=threads or len(os.sched_getaffinity(0)), progress=progress)
+    return run_search(
+        chosen,
+        inputs,
+        directory=None if directory is None else Path(directory),
+        resume=resume,
+        command=command,
+        progress=progress,
+    )
+
+
+def demo_config() -> SearchConfig:
+    """Return the settings of the search that works with what comes with quantloom."""
+    from quantloom.demo import DEMO_MODEL
+    from quantloom.joint_search.config import SearchConfig
+
+    return SearchConfig(model=DEMO_MODEL, arch="eyeriss", data=DEMO, checkpoint=DEMO, evaluations=_DEMO_EVALUATIONS)
 
 
 def with_bits(config: SearchConfig, arch: Arch) -> SearchConfig:
@@ -49,37 +86,45 @@ def with_bits(config: SearchConfig, arch: Arch) -> SearchConfig:
     )
 
 
-def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progress) -> Prepared:
+def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progress | None = None) -> SearchInputs:
     """Load, solve and calibrate everything; the bits of the configuration must be given.
 
     Raises the errors of every part: WorkloadError, UnsupportedOpError, QuantError, DataError, MappingError.
     """
-    traced, data = load_network_and_data(config.model, checkpoint=config.checkpoint, data=config.data, threads=threads)
-    progress.clear()
-    costs = _cost_table(config, arch, traced, threads, progress)
-    with waiting("calibrating the quantized network"):
-        from quantloom.quant.data import spread_images
-        from quantloom.quant.ptq import PtqEvaluator
-        from quantloom.quant.sensitivity import fisher_table
-        from quantloom.search.run import SearchInputs
+    report = progress or _no_progress
+    traced, data = load_network_and_data(
+        config.model, checkpoint=config.checkpoint, data=config.data, threads=threads, progress=report
+    )
+    costs = _cost_table(config, arch, traced, threads, report)
+    report(0, 0, "calibrating the quantized network")
+    from quantloom.joint_search.run import SearchInputs
+    from quantloom.quant.data import spread_images
+    from quantloom.quant.ptq import PtqEvaluator
+    from quantloom.quant.sensitivity import fisher_table
 
-        evaluator = PtqEvaluator(traced, data)
-        sensitivity = None
-        if config.seeds:
-            sensitivity = fisher_table(evaluator.network, *spread_images(data.train, _SENSITIVITY_IMAGES))
-        inputs = SearchInputs(
-            network=traced.network,
-            arch=arch,
-            costs=costs,
-            evaluator=evaluator,
-            sensitivity=sensitivity,
-            hashes=_hashes(config, traced, data),
-        )
-    return Prepared(inputs=inputs, description=data.description)
+    evaluator = PtqEvaluator(traced, data)
+    sensitivity = None
+    if config.seeds:
+        sensitivity = fisher_table(evaluator.network, *spread_images(data.train, _SENSITIVITY_IMAGES))
+    return SearchInputs(
+        network=traced.network,
+        arch=arch,
+        costs=costs,
+        evaluator=evaluator,
+        sensitivity=sensitivity,
+        data=data.description,
+        hashes=_hashes(config, traced, data),
+    )
 
 
 def load_network_and_data(
-    model: str, *, checkpoint: str | None, data: str, threads: int, untrained: bool = False
+    model: str,
+    *,
+    checkpoint: str | None,
+    data: str,
+    threads: int,
+    untrained: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[TracedModel, DataSplits]:
     """The traced network with its weights, and the data. untrained: a model of the zoo may come without a checkpoint.
 
@@ -92,26 +137,26 @@ def load_network_and_data(
     # torch's OpenMP reads this when it is loaded. Its threads otherwise spin while they wait for each other: on two
     # cores that other processes used too, one accuracy of the demo cost 10 s of CPU instead of 1 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with waiting(f"reading {model}"):
-        from quantloom.workload.load import find_model
+    (progress or _no_progress)(0, 0, f"reading {model}")
+    from quantloom.workload.load import find_model
 
-        source = find_model(model)
+    source = find_model(model)
 
-        import torch
+    import torch
 
-        from quantloom.quant.data import load_data
-        from quantloom.workload.from_torch import trace
-        from quantloom.workload.torch_models import build_model
+    from quantloom.quant.data import load_data
+    from quantloom.workload.from_torch import trace
+    from quantloom.workload.torch_models import build_model
 
-        torch.set_num_threads(threads)
-        splits = load_data(data)
-        built = build_model(source.build, source.input_shape, source.name)
-        shape = built.image_shape
-        if shape is None:
-            message = f"{source.name}: takes other inputs than one image, which the data sets do not have"
-            raise SearchError(message, hint="return example inputs of one tensor, a batch of 1 first")
-        _load_weights(model, checkpoint, built.module, untrained=untrained)
-        return trace(built.module, shape, name=source.name), splits
+    torch.set_num_threads(threads)
+    splits = load_data(data)
+    built = build_model(source.build, source.input_shape, source.name)
+    shape = built.image_shape
+    if shape is None:
+        message = f"{source.name}: takes other inputs than one image, which the data sets do not have"
+        raise SearchError(message, hint="return example inputs of one tensor, a batch of 1 first")
+    _load_weights(model, checkpoint, built.module, untrained=untrained)
+    return trace(built.module, shape, name=source.name), splits
 
 
 def _load_weights(model: str, checkpoint: str | None, module: nn.Module, *, untrained: bool) -> None:
@@ -136,7 +181,7 @@ def _cost_table(config: SearchConfig, arch: Arch, traced: TracedModel, threads: 
     def report(done: int, total: int, layer: str) -> None:
         progress(done, total, f"mapping {layer}")
 
-    table = cost_table(
+    return cost_table(
         traced.network,
         arch,
         bits=tuple(sorted(chosen | fixed)),
@@ -145,8 +190,6 @@ def _cost_table(config: SearchConfig, arch: Arch, traced: TracedModel, threads: 
         threads=threads,
         progress=report,
     )
-    progress.clear()
-    return table
 
 
 def _hashes(config: SearchConfig, traced: TracedModel, data: DataSplits) -> dict[str, str]:
@@ -169,3 +212,7 @@ def _hashes(config: SearchConfig, traced: TracedModel, data: DataSplits) -> dict
         "weights": weights.hexdigest(),
         "data": images.hexdigest(),
     }
+
+
+def _no_progress(done: int, total: int, text: str) -> None:
+    """Say nothing."""

@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from quantloom.errors import InfeasibleError, SearchError
-from quantloom.mapper.energy_sources import energy_sources_json
-from quantloom.search.config import SearchConfig
-from quantloom.search.front import Front, FrontPoint, LayerChoice, TensorBits, labels
-from quantloom.search.journal import SCHEMA_VERSION, Evaluation, RunDirectory, Split
-from quantloom.search.pareto import FloatArray, hypervolume, non_dominated
-from quantloom.search.problem import (
+from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.front import Front, FrontPoint, LayerChoice, TensorBits, labels
+from quantloom.joint_search.journal import SCHEMA_VERSION, Evaluation, RunDirectory, Split
+from quantloom.joint_search.pareto import FloatArray, hypervolume, non_dominated
+from quantloom.joint_search.problem import (
     AccuracyEvaluator,
     HardwareCosts,
     IntArray,
@@ -29,8 +28,9 @@ from quantloom.search.problem import (
     SensitivityTable,
     problem_from_config,
 )
-from quantloom.search.samplers import RandomSampler, Sampler
-from quantloom.search.seeds import hull_seeds
+from quantloom.joint_search.samplers import RandomSampler, Sampler
+from quantloom.joint_search.seeds import hull_seeds
+from quantloom.mapper.energy_sources import energy_sources_json
 from quantloom.workload.network import BitAssignment, Network
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ _MAX_BARREN_GENERATIONS: Final = 50
 class SearchInputs:
     """What a search works with. sensitivity: None to start without seeds.
 
+    data: what the accuracies are measured on, for the reader.
     hashes: SHA-256 of what the results depend on, by name (architecture file, network, checkpoint, data); a run is only
     resumed with equal ones.
     """
@@ -57,6 +58,7 @@ class SearchInputs:
     costs: HardwareCosts
     evaluator: AccuracyEvaluator
     sensitivity: SensitivityTable | None = None
+    data: str = ""
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -177,7 +179,7 @@ def _make_sampler(problem: SearchProblem, config: SearchConfig, start: IntArray)
     random = np.random.default_rng(config.seed)
     if config.sampler == "random":
         return RandomSampler(problem, start, batch=config.population, random=random)
-    from quantloom.search.nsga2 import Nsga2Sampler
+    from quantloom.joint_search.nsga2 import Nsga2Sampler
 
     return Nsga2Sampler(
         problem,
@@ -284,6 +286,7 @@ def _final_front(
     return Front(
         network=problem.network.name,
         arch=inputs.arch.name,
+        data=inputs.data,
         accuracy_method=inputs.evaluator.name,
         float_accuracy_validation=measure.unquantized("validation"),
         float_accuracy_test=measure.unquantized("test"),

@@ -18,9 +18,9 @@ from itertools import pairwise
 import numpy as np
 
 from quantloom.errors import InfeasibleError, SearchError
-from quantloom.search.config import Objective
-from quantloom.search.pareto import FloatArray
-from quantloom.search.problem import IntArray, SearchProblem, SensitivityTable
+from quantloom.joint_search.config import Objective
+from quantloom.joint_search.pareto import FloatArray
+from quantloom.joint_search.problem import IntArray, SearchProblem, SensitivityTable
 
 __all__ = ["hull_seeds"]
 

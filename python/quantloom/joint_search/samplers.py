@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from quantloom.search.pareto import FloatArray
-from quantloom.search.problem import IntArray, SearchProblem
+from quantloom.joint_search.pareto import FloatArray
+from quantloom.joint_search.problem import IntArray, SearchProblem
 
 __all__ = ["RandomSampler", "Sampler", "unseen_candidates"]
 

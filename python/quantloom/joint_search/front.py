@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from quantloom.errors import SearchError
+from quantloom.joint_search.config import Objective
+from quantloom.joint_search.pareto import FloatArray, best_point_at_least_as_accurate
 from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
-from quantloom.search.config import Objective
-from quantloom.search.pareto import FloatArray, best_point_at_least_as_accurate
 from quantloom.workload.bits import BitWidths
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ class Front:
     points: non-dominated on the validation split, cheapest first. baselines: uniform bits, ascending.
     candidates: (evaluated, 1 + hardware objectives) accuracy on validation and costs of everything evaluated.
     hypervolume: after each generation, the share dominated of the box from 0 to the worst baseline in every objective.
+    data: what the accuracies were measured on, for the reader.
     """
 
     network: str
@@ -144,6 +145,7 @@ class Front:
     baselines: tuple[FrontPoint, ...]
     candidates: FloatArray
     hypervolume: tuple[float, ...] = field(default=())
+    data: str = ""
 
     @property
     def hardware_objectives(self) -> tuple[Objective, ...]:
@@ -219,6 +221,7 @@ class Front:
             "schema_version": SCHEMA_VERSION,
             "network": self.network,
             "arch": self.arch,
+            "data": self.data,
             "accuracy_method": self.accuracy_method,
             "float_accuracy_validation": self.float_accuracy_validation,
             "float_accuracy_test": self.float_accuracy_test,

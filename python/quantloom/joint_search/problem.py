@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quantloom.errors import InfeasibleError, SearchError
-from quantloom.search.config import OBJECTIVES, Objective, SearchConfig
-from quantloom.search.pareto import FloatArray
+from quantloom.joint_search.config import OBJECTIVES, Objective, SearchConfig
+from quantloom.joint_search.pareto import FloatArray
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.network import BitAssignment, Network
 

@@ -20,9 +20,9 @@ from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 from pymoo.problems.static import StaticProblem
 
-from quantloom.search.pareto import FloatArray
-from quantloom.search.problem import IntArray, SearchProblem
-from quantloom.search.samplers import unseen_candidates
+from quantloom.joint_search.pareto import FloatArray
+from quantloom.joint_search.problem import IntArray, SearchProblem
+from quantloom.joint_search.samplers import unseen_candidates
 
 __all__ = ["Nsga2Sampler", "cross_uniformly", "mutate"]
 
