@@ -32,7 +32,7 @@ def test_contradictions_name_both_places(quantloom: Callable[..., Any], director
     (directory / "m.yaml").write_text("- level: psum_spad\n  temporal: [[C, 2]]\n")
     result = quantloom(*LINE)
     assert result.code == 1
-    assert "m.yaml:2: psum_spad, temporal: [C, 2] is given, but the constraints of 'eyeriss'" in result.err
+    assert "m.yaml:2:14: psum_spad, temporal: [C, 2] is given, but the constraints of 'eyeriss'" in result.err
     assert "eyeriss.yaml:" in result.err
     assert "leave 1 for C" in result.err
 

@@ -105,7 +105,7 @@ def test_a_network_can_be_trained_from_nothing(quantloom: Run, directory: Path) 
     ("arguments", "message"),
     [
         ([DEMO_MODEL, "--bits", "12", *DEMO], "cannot be quantized to these bits: weights of features.0.0: 12"),
-        ([DEMO_MODEL, "--bits", "wrong.yaml", *DEMO], "wrong.yaml:2: weights.nothing:"),
+        ([DEMO_MODEL, "--bits", "wrong.yaml", *DEMO], "wrong.yaml:2:20: weights.nothing:"),
         ([DEMO_MODEL, "--bits", "33", *DEMO], "expected bits 1..32"),
         ([DEMO_MODEL, "--bits", "8", "--data", "demo", "--checkpoint", "no.pt"], "no.pt: no such checkpoint file"),
         ([DEMO_MODEL, "--bits", "8", "--data", "demo"], "models of the zoo come without weights"),

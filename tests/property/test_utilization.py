@@ -191,7 +191,7 @@ def test_limits_that_nothing_obeys_are_infeasible() -> None:
     [
         (
             "min_parallelism: 1.5",
-            "a.yaml:19: constraints.min_parallelism: read `1.5`, expected a share above 0, at most 1",
+            "a.yaml:19:20: constraints.min_parallelism: read `1.5`, expected a share above 0, at most 1",
         ),
         ("mapspace: {Buf: {utilization: {min_fan: 1}}}", "min_fan: unknown key\n  hint: did you mean `min_fanout`?"),
         ("mapspace: {Buf: {utilization: {min_capacity: -1}}}", "read `-1`, expected a number above 0"),
@@ -209,11 +209,11 @@ def test_wrong_limits_are_located(limits: str, wanted: str) -> None:
     [
         (
             "mapspace: {DRAM: {utilization: {min_capacity: 0.5}}}",
-            "a.yaml:19: constraint on 'DRAM': limits the use of a cap",
+            "a.yaml:19:34: constraint on 'DRAM': limits the use of a cap",
         ),
         (
             "mapspace: {DRAM: {utilization: {min_fanout: 0.5}}}",
-            "a.yaml:19: constraint on 'DRAM': limits the use of a fan",
+            "a.yaml:19:34: constraint on 'DRAM': limits the use of a fan",
         ),
     ],
 )

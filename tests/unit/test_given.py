@@ -187,12 +187,12 @@ def error_of(text: str, constraints: str = "open") -> str:
 @pytest.mark.parametrize(
     ("text", "constraints", "wanted"),
     [
-        ("- {level: Bus}", "open", "m.yaml:1: [0].level: unknown level `Bus`\n  hint: did you mean `Buf`?"),
+        ("- {level: Bus}", "open", "m.yaml:1:11: [0].level: unknown level `Bus`\n  hint: did you mean `Buf`?"),
         ("- {level: Buf, temporal: [[K, 2]]}", "open", "unknown dim `K`"),
         ("- {level: Buf, temporal: [[M, 3]]}", "open", "3 does not divide the bound of dim `M`, 2"),
         ("- {level: Buf, temporal: [[M, 2], M]}", "open", "dim `M` has two loops here"),
         ("- {level: Buf, temporal: [..., ..., ...]}", "open", "`...` stands more than twice"),
-        ("- {level: Buf}\n- {level: Buf}", "open", "m.yaml:2: [1].level: level `Buf` is given twice"),
+        ("- {level: Buf}\n- {level: Buf}", "open", "m.yaml:2:11: [1].level: level `Buf` is given twice"),
         ("- {level: Buf, keep: [Weight]}", "open", "did you mean `Weights`?"),
         (
             "- {level: Buf, temporal: [[M, 2], ...]}\n- {level: DRAM, temporal: [[M, 2], ...]}",
@@ -202,33 +202,35 @@ def error_of(text: str, constraints: str = "open") -> str:
         (
             "\n- {level: Reg, spatial: {x: [[M, 2]]}}",
             "open",
-            "m.yaml:2: Reg has no fanout, but a spatial loop [M, 2] is given",
+            "m.yaml:2:30: Reg has no fanout, but a spatial loop [M, 2] is given",
         ),
         (
             "- {level: Buf, spatial: {x: [[M, 2], ...]}}",
             "open",
-            "m.yaml:1: Buf, spatial: which loops lie on X and which on Y is open",
+            "m.yaml:1:29: Buf, spatial: which loops lie on X and which on Y is open",
         ),
         (
             "- level: Buf\n  temporal: [..., [P, 3], ...]",
             "orders",
-            "m.yaml:2: Buf, temporal: [P, 3] is given, but the constraints of 'small' (a.yaml:16) leave 1 to 2 for P",
+            "m.yaml:2:19: Buf, temporal: [P, 3] is given, but the constraints of 'small' (a.yaml:16:17) leave 1 "
+            "to 2 for P",
         ),
         (
             "- level: Buf\n  temporal: [[C, 2], [P, 2], [M, 2]]",
             "orders",
-            "m.yaml:2: Buf, temporal: the order M P C (inner to outer) is not of the given one, says a constraint of "
-            "'small' (a.yaml:16)",
+            "m.yaml:2:13: Buf, temporal: the order M P C (inner to outer) is not of the given one, says a "
+            "constraint of "
+            "'small' (a.yaml:16:17)",
         ),
         (
             "- level: Buf\n  spatial: {y: [[M, 2], ...]}",
             "orders",
-            "m.yaml:2: Buf, spatial: M is given along Y, but the constraints of 'small' (a.yaml:17) put it on X",
+            "m.yaml:2:17: Buf, spatial: M is given along Y, but the constraints of 'small' (a.yaml:17:16) put it on X",
         ),
         (
             "- {level: Buf, keep: [Weights, ...]}",
             "total order",
-            "m.yaml:1: Buf keeps Weights, but 'small' bypasses it there (a.yaml:16)",
+            "m.yaml:1:3: Buf keeps Weights, but 'small' bypasses it there (a.yaml:16:75)",
         ),
     ],
 )

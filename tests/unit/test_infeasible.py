@@ -59,7 +59,7 @@ def test_the_nearest_mapping_its_shares_and_levers(model: str) -> None:
     texts = [lever.text for lever in report.levers]
     assert "capacity of 'Reg' 30 -> 34 words" in texts
     assert "8 bits for Weights" in texts
-    assert "without Reg, temporal: M = 6 (a.yaml:20)" in texts
+    assert "without Reg, temporal: M = 6 (a.yaml:20:21)" in texts
     assert optimize(arch_of(reg=34), GEMM, bits=16, model=model).certificate.exhausted
     with pytest.raises(InfeasibleError):
         optimize(arch_of(reg=33), GEMM, bits=16, model=model)
@@ -105,8 +105,8 @@ def test_constraints_that_leave_nothing_are_named() -> None:
     assert caught.value.report is not None
     assert caught.value.report.level is None
     texts = " ".join(lever.text for lever in caught.value.report.levers)
-    assert "without Buf, spatial: C = 1 (a.yaml:21)" in texts
-    assert "without DRAM, utilization (a.yaml:22)" in texts
+    assert "without Buf, spatial: C = 1 (a.yaml:21:20)" in texts
+    assert "without DRAM, utilization (a.yaml:22:20)" in texts
 
 
 def test_a_budget_that_finds_nothing_claims_nothing() -> None:

@@ -183,13 +183,16 @@ crossover_probability: 0
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model: m\n", "c.yaml:1: key `arch` is missing"),
-        ("model: m\narch: a\npopulatoin: 3\n", "c.yaml:3: populatoin: unknown key\n  hint: did you mean `population`"),
-        ("model: m\narch: a\nevaluations: many\n", "c.yaml:3: evaluations: read `many`, expected an integer"),
-        ("model: m\narch: a\nbounds: {energy: 1}\n", r"c.yaml:3: bounds.energy: unknown key"),
-        ("model: m\narch: a\ncrossover_probability: 2\n", "c.yaml:3: crossover_probability: .* at most 1"),
+        ("model: m\n", "c.yaml:1:1: key `arch` is missing"),
+        (
+            "model: m\narch: a\npopulatoin: 3\n",
+            "c.yaml:3:1: populatoin: unknown key\n  hint: did you mean `population`",
+        ),
+        ("model: m\narch: a\nevaluations: many\n", "c.yaml:3:14: evaluations: read `many`, expected an integer"),
+        ("model: m\narch: a\nbounds: {energy: 1}\n", r"c.yaml:3:10: bounds.energy: unknown key"),
+        ("model: m\narch: a\ncrossover_probability: 2\n", "c.yaml:3:24: crossover_probability: .* at most 1"),
         ("model: m\narch: a\nweight_bits: [8, 2]\n", "weight_bits must be .* ascending"),
-        ("[model, arch]\n", "c.yaml:1: .*expected a mapping"),
+        ("[model, arch]\n", "c.yaml:1:1: .*expected a mapping"),
     ],
 )
 def test_mistakes_in_a_configuration_are_located(text, message):

@@ -190,7 +190,7 @@ def test_small_file_gives_the_record_it_describes() -> None:
     assert temporal.origin == "mapspace"
     assert temporal.factors == [("R", "=", 0), ("Q", "<=", 4), ("P", ">=", 2)]
     assert (temporal.permutation_inner, temporal.permutation_outer) == (["R", "S"], ["N"])
-    assert [constraint.where for constraint in arch.constraints] == ["f.yaml:13", "f.yaml:23", "f.yaml:26"]
+    assert [constraint.where for constraint in arch.constraints] == ["f.yaml:13:11", "f.yaml:23:16", "f.yaml:26:17"]
     assert not arch.relax_indivisible_factors
 
 
@@ -214,88 +214,90 @@ def test_bandwidths_are_read_by_direction() -> None:
         (
             "    capacity_words: 64\n",
             "    capacity_word: 64\n",
-            "f.yaml:11: levels[1].capacity_word: unknown key\n  hint: did you mean `capacity_words`?",
+            "f.yaml:11:5: levels[1].capacity_word: unknown key\n  hint: did you mean `capacity_words`?",
         ),
         (
             "capacity_words: 64",
             "capacity_words: lots",
-            "f.yaml:11: levels[1].capacity_words: read `lots`, expected an integer of at least 1",
+            "f.yaml:11:21: levels[1].capacity_words: read `lots`, expected an integer of at least 1",
         ),
         (
             "    word_bits: 16\n    capacity_words: 64\n",
             "    word_bits: 16\n    block_words: 128\n    capacity_words: 64\n",
-            "f.yaml:12: levels[1].capacity_words: read `64`, expected at least one block, 128 words",
+            "f.yaml:12:21: levels[1].capacity_words: read `64`, expected at least one block, 128 words",
         ),
         (
             "technology: DRAM",
             "technology: dram",
-            "f.yaml:5: levels[0].technology: unknown technology `dram`\n  hint: did you mean `DRAM`?",
+            "f.yaml:5:17: levels[0].technology: unknown technology `dram`\n  hint: did you mean `DRAM`?",
         ),
         (
             "read: 1, write: 2, source: guess",
             "read: -1, write: 2, source: guess",
-            "f.yaml:14: levels[1].energy_pj.read: read `-1`, expected a number of at least 0",
+            "f.yaml:14:23: levels[1].energy_pj.read: read `-1`, expected a number of at least 0",
         ),
         (
             "read: 1, write: 2, source: guess",
             "read: 1, write: 2",
-            "f.yaml:14: levels[1].energy_pj: key `source` is missing, expected where the energies come from: text, or "
+            "f.yaml:14:16: levels[1].energy_pj: key `source` is missing, expected where the energies come from: "
+            "text, or "
             "text for each of read, write (or fill and update)",
         ),
         (
             "read: 1, write: 2, source: guess",
             "read: 1, write: 2, fill: 3, source: guess",
-            "f.yaml:14: levels[1].energy_pj.fill: given beside `write`, which stands for it; expected `write`, or "
+            "f.yaml:14:42: levels[1].energy_pj.fill: given beside `write`, which stands for it; expected `write`, or "
             "`fill` and `update`",
         ),
         (
             "{x: 2, y: 1}",
             "{x: 3, y: 1}",
-            "f.yaml:16: arithmetic: 4 instances on x cannot spread evenly below the 3 of `buffer`\n"
+            "f.yaml:16:3: arithmetic: 4 instances on x cannot spread evenly below the 3 of `buffer`\n"
             "  hint: levels are written from DRAM inwards; each needs a multiple of the next outer level's instances",
         ),
         (
             "{x: 2, y: 1}",
             "[2, 1]",
-            "f.yaml:12: levels[1].instances: read a list of 2, expected a number, or x and y such as {x: 14, y: 12}",
+            "f.yaml:12:16: levels[1].instances: read a list of 2, expected a number, or x and y such as {x: 14, y: 12}",
         ),
         (
             "  - name: buffer",
             "  - name: DRAM",
-            "f.yaml:9: levels[1]: a second level named `DRAM`, the first is on line 4\n"
-            "f.yaml:22: constraints.architecture.buffer: unknown level `buffer`\n"
+            "f.yaml:9:5: levels[1]: a second level named `DRAM`, the first is on line 4\n"
+            "f.yaml:22:5: constraints.architecture.buffer: unknown level `buffer`\n"
             "  hint: known levels: DRAM",
         ),
         (
             "keep: [Weights]",
             "keep: [Weight, Weights, Weights]\n    bypass: [Weights]",
-            "f.yaml:13: levels[1].keep[0]: unknown tensor `Weight`\n"
+            "f.yaml:13:12: levels[1].keep[0]: unknown tensor `Weight`\n"
             "  hint: did you mean `Weights`?\n"
-            "f.yaml:13: levels[1].keep[2]: tensor `Weights` is listed twice\n"
-            "f.yaml:14: levels[1].bypass: tensor `Weights` is also in keep, expected it in one of them",
+            "f.yaml:13:29: levels[1].keep[2]: tensor `Weights` is listed twice\n"
+            "f.yaml:14:13: levels[1].bypass: tensor `Weights` is also in keep, expected it in one of them",
         ),
         (
             "factors: {M: 4}",
             "factors: {m: 4}",
-            "f.yaml:23: constraints.architecture.buffer.spatial.factors.m: unknown dim `m`\n  hint: did you mean `M`?",
+            "f.yaml:23:27: constraints.architecture.buffer.spatial.factors.m: unknown dim `m`\n  hint: did you "
+            "mean `M`?",
         ),
         (
             "factors: {M: 4}",
             "factors: {M: 5}",
-            "f.yaml:23: constraints.architecture.buffer.spatial.factors.M: read `5`, expected at most the fanout of "
+            "f.yaml:23:30: constraints.architecture.buffer.spatial.factors.M: read `5`, expected at most the fanout of "
             "`buffer`, 4",
         ),
         (
             "factors: {M: 4}",
             "factors: {M: 0}",
-            "f.yaml:23: constraints.architecture.buffer.spatial.factors.M: read `0`, expected a positive integer, "
+            "f.yaml:23:30: constraints.architecture.buffer.spatial.factors.M: read `0`, expected a positive integer, "
             '`all` for the whole bound, or a limit such as "<=4" or ">=2"\n'
             "  hint: write `all` for the whole bound of the dim",
         ),
         (
             "permutation: [C, M]",
             "permutation: [C, M, C]",
-            "f.yaml:23: constraints.architecture.buffer.spatial.permutation[2]: dim `C` stands twice in one "
+            "f.yaml:23:54: constraints.architecture.buffer.spatial.permutation[2]: dim `C` stands twice in one "
             "permutation",
         ),
         (
@@ -303,37 +305,39 @@ def test_bandwidths_are_read_by_direction() -> None:
             "  mapspace:\n"
             "    buffer: {keep: [Weights], spatial: {factors: {M: 2}, split: 0, permutation: [C]}}\n"
             "    DRAM:",
-            "f.yaml:25: constraints.mapspace.buffer: tensor `Weights` is fixed a second time, first at f.yaml:13\n"
-            "f.yaml:25: constraints.mapspace.buffer.spatial.factors.M: the factor of dim `M` is fixed a second time, "
-            "first at f.yaml:23\n"
-            "f.yaml:25: constraints.mapspace.buffer.spatial.permutation: the permutation is fixed a second time, first "
-            "at f.yaml:23\n"
-            "f.yaml:25: constraints.mapspace.buffer.spatial.split: the split is fixed a second time, first at "
-            "f.yaml:23",
+            "f.yaml:25:13: constraints.mapspace.buffer: tensor `Weights` is fixed a second time, first at "
+            "f.yaml:13:11\n"
+            "f.yaml:25:54: constraints.mapspace.buffer.spatial.factors.M: the factor of dim `M` is fixed a second "
+            "time, first at f.yaml:23:30\n"
+            "f.yaml:25:65: constraints.mapspace.buffer.spatial.split: the split is fixed a second time, first at "
+            "f.yaml:23:62\n"
+            "f.yaml:25:81: constraints.mapspace.buffer.spatial.permutation: the permutation is fixed a second time, "
+            "first at f.yaml:23:47",
         ),
         (
             "temporal: {factors: {R: all,",
             "temporal: {split: 1, factors: {R: all,",
-            "f.yaml:26: constraints.mapspace.DRAM.temporal.split: unknown key\n"
+            "f.yaml:26:18: constraints.mapspace.DRAM.temporal.split: unknown key\n"
             "  hint: known keys: factors, permutation",
         ),
         (
             "    capacity_words: 64\n",
             "",
-            "f.yaml:9: levels[1]: key `capacity_words` is missing, expected the words of one instance, or `unlimited`",
+            "f.yaml:9:5: levels[1]: key `capacity_words` is missing, expected the words of one instance, or "
+            "`unlimited`",
         ),
         (
             "name: small\n",
             "",
-            "f.yaml:1: key `name` is missing, expected the accelerator's name",
+            "f.yaml:1:1: key `name` is missing, expected the accelerator's name",
         ),
         (
             SMALL[SMALL.index("levels:") : SMALL.index("arithmetic:")],
             "levels: []\n",
-            "f.yaml:3: levels: read a list of 0, expected 1 to 12 levels\n"
-            "f.yaml:11: constraints.architecture.buffer: unknown level `buffer`\n"
+            "f.yaml:3:9: levels: read a list of 0, expected 1 to 12 levels\n"
+            "f.yaml:11:5: constraints.architecture.buffer: unknown level `buffer`\n"
             "  hint: known levels: none\n"
-            "f.yaml:14: constraints.mapspace.DRAM: unknown level `DRAM`\n"
+            "f.yaml:14:5: constraints.mapspace.DRAM: unknown level `DRAM`\n"
             "  hint: known levels: none",
         ),
     ],
@@ -344,19 +348,19 @@ def test_mistakes_are_told_with_line_path_and_hint(old: str, new: str, message: 
 
 def test_cluster_larger_than_the_level_is_refused() -> None:
     text = changed("    keep: [Weights]\n", "    cluster_size: 3\n")
-    assert error_of(text) == "f.yaml:13: levels[1].cluster_size: read `3`, expected at most the level's 2 instances"
+    assert error_of(text) == "f.yaml:13:19: levels[1].cluster_size: read `3`, expected at most the level's 2 instances"
 
 
 def test_a_file_of_another_kind_is_refused() -> None:
-    assert error_of("- 1\n").startswith("f.yaml:1: read a list of 1, expected a mapping with the keys name, source")
-    assert error_of("architecture: {version: 0.4}\n").splitlines()[0] == "f.yaml:1: architecture: unknown key"
+    assert error_of("- 1\n").startswith("f.yaml:1:1: read a list of 1, expected a mapping with the keys name, source")
+    assert error_of("architecture: {version: 0.4}\n").splitlines()[0] == "f.yaml:1:1: architecture: unknown key"
 
 
 def test_mistakes_only_the_core_finds_are_located(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arch_module, "_check_meshes", lambda *_: None)
     text = changed("instances: {x: 2, y: 1}", "instances: {x: 3, y: 1}")
     message = error_of(text[: text.index("constraints:")])
-    assert message.startswith("f.yaml:9: levels[1]: architecture 'small': level 'buffer': its mesh of 3 x 1 does not")
+    assert message.startswith("f.yaml:9:5: levels[1]: architecture 'small': level 'buffer': its mesh of 3 x 1 does not")
 
 
 def test_unknown_names_get_a_suggestion() -> None:
@@ -378,7 +382,7 @@ def test_message_starts_with_the_path_as_given(tmp_path: Path, monkeypatch: pyte
     Path("chip.yaml").write_text(changed("word_bits: 16\n    block_words", "word_bitz: 16\n    block_words"))
     with pytest.raises(SpecError) as caught:
         load_arch("chip.yaml")
-    assert str(caught.value) == "chip.yaml:6: levels[0].word_bitz: unknown key\n  hint: did you mean `word_bits`?"
+    assert str(caught.value) == "chip.yaml:6:5: levels[0].word_bitz: unknown key\n  hint: did you mean `word_bits`?"
 
 
 WORDS = ["", "0", "-1", "1e999", "[]", "{}", "all", "null", "*ert", "'", '"', "\t", "\n", ": ", "- ", "&a", "é", "DRAM"]

@@ -112,27 +112,27 @@ def test_missing_file_is_told_with_its_path(tmp_path: Path) -> None:
     [
         (
             "weights: {conv.0: 8, conv.2: 4}\nactivations: {image: 8}",
-            "b.yaml:1: weights[conv.2]: net has no layer `conv.2`\n  hint: did you mean `conv.1`?\n"
-            "b.yaml:1: no bits for conv.1, fc, trunk, branch, add, ...\n  hint: list them, or give a `default`",
+            "b.yaml:1:1: no bits for conv.1, fc, trunk, branch, add, ...\n  hint: list them, or give a `default`\n"
+            "b.yaml:1:30: weights[conv.2]: net has no layer `conv.2`\n  hint: did you mean `conv.1`?",
         ),
         (
             "default: 8\nactivations:\n  trunk: 8\n  add: 4\n  imag: 3\n",
-            "b.yaml:4: activations.add: 4 bits, expected the 8 of `trunk`\n"
+            "b.yaml:4:8: activations.add: 4 bits, expected the 8 of `trunk`\n"
             "  hint: edges joined by a residual add share their bits\n"
-            "b.yaml:5: activations.imag: net has no edge `imag`\n  hint: did you mean `image`?",
+            "b.yaml:5:9: activations.imag: net has no edge `imag`\n  hint: did you mean `image`?",
         ),
         (
             "default: 8\nweights: {conv.0: 8, 1: 8}",
-            "b.yaml:2: weights[1]: a second time bits for the layer `conv.0`",
+            "b.yaml:2:25: weights[1]: a second time bits for the layer `conv.0`",
         ),
         (
             "default: w8\nweights: {conv.0: 33}\nlayers: {}",
-            "b.yaml:1: default: read `w8`, expected bits 1..32 such as 8, a8w4 or a8w4o8\n"
-            "b.yaml:2: weights[conv.0]: read `33`, expected an integer 1..32\n"
-            "b.yaml:3: layers: unknown key\n  hint: known keys: default, weights, activations",
+            "b.yaml:1:10: default: read `w8`, expected bits 1..32 such as 8, a8w4 or a8w4o8\n"
+            "b.yaml:2:19: weights[conv.0]: read `33`, expected an integer 1..32\n"
+            "b.yaml:3:1: layers: unknown key\n  hint: known keys: default, weights, activations",
         ),
-        ("{}", "b.yaml:1: read a mapping, expected at least one of default, weights, activations"),
-        ("8", "b.yaml:1: read `8`, expected a mapping with default, weights, activations"),
+        ("{}", "b.yaml:1:1: read a mapping, expected at least one of default, weights, activations"),
+        ("8", "b.yaml:1:1: read `8`, expected a mapping with default, weights, activations"),
     ],
 )
 def test_mistakes_are_told_with_line_path_and_hint(text: str, message: str) -> None:

@@ -68,7 +68,7 @@ def test_what_was_estimated_is_written_as_numbers_with_their_source() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("hop: 0.5", "read: 3", "f.yaml:13: levels[1].energy_pj.read: given beside `estimator`, expected one of the two"),
+        ("hop: 0.5", "read: 3", "f.yaml:13:57: levels[1].energy_pj.read: given beside `estimator`, expected one of the two"),
         ("kind: regfile", "kind: rgefile", "levels[2].energy_pj.kind: unknown kind of storage `rgefile`\n  hint: did you mean `regfile`?"),
         ("kind: regfile", "kind: dram", "levels[2].energy_pj.kind: kind dram does not go with the technology, expected sram"),
         ("capacity_words: 16", "capacity_words: unlimited", "levels[2].energy_pj: an unlimited level has no size to estimate from"),

@@ -120,61 +120,61 @@ def test_loops_of_bound_one_survive_a_round_trip() -> None:
         (
             "[P, 4]",
             "[P, 8]",
-            "m.yaml:1: the factors of dim `P` multiply to 16, expected its bound, 8",
+            "m.yaml:1:1: the factors of dim `P` multiply to 16, expected its bound, 8",
         ),
         (
             "[P, 4]",
             "[p, 4]",
-            "m.yaml:2: [0].temporal[0][0]: unknown dim `p`\n  hint: did you mean `P`?",
+            "m.yaml:2:15: [0].temporal[0][0]: unknown dim `p`\n  hint: did you mean `P`?",
         ),
         (
             "[P, 4]",
             "[P, 4, 2]",
-            "m.yaml:2: [0].temporal[0]: read a list of 3, expected a loop: a dim and its bound, such as [P, 56]",
+            "m.yaml:2:14: [0].temporal[0]: read a list of 3, expected a loop: a dim and its bound, such as [P, 56]",
         ),
         (
             "[P, 4]",
             "[P, 0]",
-            "m.yaml:2: [0].temporal[0][1]: read `0`, expected an integer 1..2147483648",
+            "m.yaml:2:18: [0].temporal[0][1]: read `0`, expected an integer 1..2147483648",
         ),
         (
             "[[P, 4], [C, 2]]",
             "[[P, 2], [C, 2], [P, 2]]",
-            "m.yaml:2: [0].temporal[2][0]: dim `P` has two loops here\n"
+            "m.yaml:2:31: [0].temporal[2][0]: dim `P` has two loops here\n"
             "  hint: merge them into one loop whose bound is the product",
         ),
         (
             "level: Buf",
             "level: Buff",
-            "m.yaml:3: [1].level: read `Buff`, expected the level `Buf`\n  hint: did you mean `Buf`?",
+            "m.yaml:3:10: [1].level: read `Buff`, expected the level `Buf`\n  hint: did you mean `Buf`?",
         ),
         (
             "level: Buf",
             "level: Reg",
-            "m.yaml:3: [1].level: read `Reg`, expected the level `Buf`\n  hint: from outside in: Main, Buf, Reg",
+            "m.yaml:3:10: [1].level: read `Reg`, expected the level `Buf`\n  hint: from outside in: Main, Buf, Reg",
         ),
         (
             "- level: Reg\n  spatial: {x: [[P, 2]]}\n  keep: [Outputs]\n",
             "",
-            "m.yaml:1: read a list of 2, expected the 3 levels of `tiny`\n  hint: from outside in: Main, Buf, Reg",
+            "m.yaml:1:1: read a list of 2, expected the 3 levels of `tiny`\n  hint: from outside in: Main, Buf, Reg",
         ),
         (
             "temporal: [[M, 3]]",
             "temporal: [[M, 3]]\n  temporl: []",
-            "m.yaml:5: [1].temporl: unknown key\n  hint: did you mean `temporal`?",
+            "m.yaml:5:3: [1].temporl: unknown key\n  hint: did you mean `temporal`?",
         ),
         (
             "{x: [[P, 2]]}",
             "{x: [[P, 2]], X: [[P, 2]]}",
-            "m.yaml:8: [2].spatial.X: `x` is given twice",
+            "m.yaml:8:29: [2].spatial.X: `x` is given twice",
         ),
         (
             "keep: [Outputs]",
             "keep: [Outputs, Outputs, Weigths]\n  bypass: [Outputs]",
-            "m.yaml:9: [2].keep[1]: tensor `Outputs` is listed twice\n"
-            "m.yaml:9: [2].keep[2]: unknown tensor `Weigths`\n"
+            "m.yaml:9:19: [2].keep[1]: tensor `Outputs` is listed twice\n"
+            "m.yaml:9:28: [2].keep[2]: unknown tensor `Weigths`\n"
             "  hint: did you mean `Weights`?\n"
-            "m.yaml:10: [2].bypass: tensor `Outputs` is also in keep, expected it in one of them",
+            "m.yaml:10:11: [2].bypass: tensor `Outputs` is also in keep, expected it in one of them",
         ),
     ],
 )
@@ -185,13 +185,13 @@ def test_mistakes_are_told_with_line_path_and_hint(old: str, new: str, message: 
 def test_a_mapping_for_another_architecture_is_refused() -> None:
     indented = SMALL.replace("\n", "\n  ")
     assert error_of(f"arch: simba\nmapping:\n  {indented}") == (
-        "m.yaml:1: arch: read `simba`, expected the architecture in use, `tiny`"
+        "m.yaml:1:7: arch: read `simba`, expected the architecture in use, `tiny`"
     )
 
 
 def test_a_file_of_another_kind_is_refused() -> None:
-    assert error_of("3") == "m.yaml:1: read `3`, expected a list of levels, or a mapping with `mapping`"
-    assert error_of("arch: tiny") == "m.yaml:1: key `mapping` is missing, expected a list of levels"
+    assert error_of("3") == "m.yaml:1:1: read `3`, expected a list of levels, or a mapping with `mapping`"
+    assert error_of("arch: tiny") == "m.yaml:1:1: key `mapping` is missing, expected a list of levels"
 
 
 WORDS = ["", "0", "[]", "{}", "null", "'", "\t", "\n", ": ", "- ", "&a", "*a", "[P, 2]", "x", "9" * 30]

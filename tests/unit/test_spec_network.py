@@ -89,54 +89,54 @@ def test_a_traced_network_survives_a_round_trip() -> None:
         (
             "reads: add",
             "reads: addd",
-            "n.yaml:10: layers[1].reads: unknown edge `addd`\n  hint: did you mean `add`?",
+            "n.yaml:10:23: layers[1].reads: unknown edge `addd`\n  hint: did you mean `add`?",
         ),
         (
             "reads: add",
             "read: add",
-            "n.yaml:10: layers[1].read: unknown key\n  hint: did you mean `reads`?",
+            "n.yaml:10:16: layers[1].read: unknown key\n  hint: did you mean `reads`?",
         ),
         (
             "reads: add, ",
             "",
-            "n.yaml:10: layers[1]: key `reads` is missing, expected the name of an edge",
+            "n.yaml:10:5: layers[1]: key `reads` is missing, expected the name of an edge",
         ),
         (
             "name: fc",
             "name: conv",
-            "n.yaml:10: layers[1]: a second layer named `conv`, the first is on line 9",
+            "n.yaml:10:5: layers[1]: a second layer named `conv`, the first is on line 9",
         ),
         (
             "name: trunk",
             "name: image",
-            "n.yaml:5: edges[1].name: a second edge named `image`, the first is on line 4\n"
-            "n.yaml:9: layers[0].writes: unknown edge `trunk`\n  hint: edges: image, add, logits",
+            "n.yaml:5:12: edges[1].name: a second edge named `image`, the first is on line 4\n"
+            "n.yaml:9:40: layers[0].writes: unknown edge `trunk`\n  hint: edges: image, add, logits",
         ),
         (
             "shape: [10]",
             "shape: [ten, 0]",
-            "n.yaml:7: edges[3].shape[0]: read `ten`, expected an integer 1..2147483648\n"
-            "n.yaml:7: edges[3].shape[1]: read `0`, expected an integer 1..2147483648",
+            "n.yaml:7:28: edges[3].shape[0]: read `ten`, expected an integer 1..2147483648\n"
+            "n.yaml:7:33: edges[3].shape[1]: read `0`, expected an integer 1..2147483648",
         ),
         (
             "input_shape: [3, 8, 8]",
             "input_shape: [3, 8, 9]",
-            "n.yaml:2: input_shape: [3, 8, 9] does not hold the 192 elements of the first edge",
+            "n.yaml:2:14: input_shape: [3, 8, 9] does not hold the 192 elements of the first edge",
         ),
         (
             "dims: {C: 256, M: 10}",
             "dims: {C: 256, MM: 10}",
-            "n.yaml:10: layers[1].dims.MM: unknown dim\n  hint: did you mean `M`?",
+            "n.yaml:10:72: layers[1].dims.MM: unknown dim\n  hint: did you mean `M`?",
         ),
         (
             "shape: gemm, dims: {C: 256, M: 10}",
             "dims: {I: 2}, tensors: {A: [I], Z: [I]}, output: Z",
-            "n.yaml:10: layers[1]: the tensors are `A`, `Z`, expected Weights, Inputs and Outputs in a network",
+            "n.yaml:10:5: layers[1]: the tensors are `A`, `Z`, expected Weights, Inputs and Outputs in a network",
         ),
         (
             SMALL[SMALL.index("layers:") :],
             "layers: []\n",
-            "n.yaml:1: network net has no layer with weights\n"
+            "n.yaml:1:1: network net has no layer with weights\n"
             "  hint: it needs at least one convolution, linear layer or matrix product",
         ),
     ],
@@ -147,7 +147,7 @@ def test_mistakes_are_told_with_line_path_and_hint(old: str, new: str, message: 
 
 
 def test_a_file_of_another_kind_is_refused() -> None:
-    assert error_of("[]") == "n.yaml:1: read a list of 0, expected a mapping with name, edges, layers"
+    assert error_of("[]") == "n.yaml:1:1: read a list of 0, expected a mapping with name, edges, layers"
 
 
 WORDS = ["", "0", "[]", "{}", "null", "'", "\t", "\n", ": ", "- ", "&a", "*a", "x", "G", "image", "9" * 30, "99999999"]

@@ -139,62 +139,62 @@ def test_usual_layers_are_dumped_in_the_short_form() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: x", "w.yaml:1: key `dims` is missing, expected a mapping from dims to bounds"),
-        ("dims: {C: 3, W: 5}", "w.yaml:1: dims.W: unknown dim\n  hint: known dims: G, C, M, R, S, N, P, Q"),
+        ("name: x", "w.yaml:1:1: key `dims` is missing, expected a mapping from dims to bounds"),
+        ("dims: {C: 3, W: 5}", "w.yaml:1:14: dims.W: unknown dim\n  hint: known dims: G, C, M, R, S, N, P, Q"),
         (
             "dims: {C: 0, M: x}",
-            "w.yaml:1: dims.C: read `0`, expected an integer 1..2147483648\n"
-            "w.yaml:1: dims.M: read `x`, expected an integer 1..2147483648",
+            "w.yaml:1:11: dims.C: read `0`, expected an integer 1..2147483648\n"
+            "w.yaml:1:17: dims.M: read `x`, expected an integer 1..2147483648",
         ),
-        ("dims: {C: 3}\nshape: con", "w.yaml:2: shape: unknown shape `con`\n  hint: did you mean `conv`?"),
-        ("dims: {C: 3}\nstrides: 2", "w.yaml:2: strides: unknown key\n  hint: did you mean `stride`?"),
+        ("dims: {C: 3}\nshape: con", "w.yaml:2:8: shape: unknown shape `con`\n  hint: did you mean `conv`?"),
+        ("dims: {C: 3}\nstrides: 2", "w.yaml:2:1: strides: unknown key\n  hint: did you mean `stride`?"),
         (
             "dims: {C: 3}\nstride: [2, 2]",
-            "w.yaml:2: stride: read a list of 2, expected a number, or height and width such as {h: 2, w: 1}",
+            "w.yaml:2:9: stride: read a list of 2, expected a number, or height and width such as {h: 2, w: 1}",
         ),
         (
             "dims: {C: 3}\nstride: 2\nWstride: 2",
-            "w.yaml:2: stride: given beside Hstride or Wstride, expected one way of writing",
+            "w.yaml:2:9: stride: given beside Hstride or Wstride, expected one way of writing",
         ),
         (
             "dims: {C: 6, M: 4}\ngroups: 4",
-            "w.yaml:2: groups: read `4`, expected a divisor of the 6 input and 4 output channels",
+            "w.yaml:2:9: groups: read `4`, expected a divisor of the 6 input and 4 output channels",
         ),
-        ("dims: {G: 2, C: 6, M: 4}\ngroups: 2", "w.yaml:2: groups: given beside the dim G, expected one of them"),
-        ("shape: gemm\ndims: {C: 6, K: 4}", "w.yaml:2: dims.K: unknown dim\n  hint: known dims: C, M, N"),
+        ("dims: {G: 2, C: 6, M: 4}\ngroups: 2", "w.yaml:2:9: groups: given beside the dim G, expected one of them"),
+        ("shape: gemm\ndims: {C: 6, K: 4}", "w.yaml:2:14: dims.K: unknown dim\n  hint: known dims: C, M, N"),
         (
             "shape: gemm\ndims: {C: 6}\nstride: 2",
-            "w.yaml:3: stride: a gemm has none\n  hint: C is the input features, M the output features, N the batch",
+            "w.yaml:3:9: stride: a gemm has none\n  hint: C is the input features, M the output features, N the batch",
         ),
         (
             "shape: depthwise\ndims: {C: 6, M: 6}",
-            "w.yaml:2: dims: C is 6, expected 1 in a depthwise layer\n  hint: M gives the channels",
+            "w.yaml:2:7: dims: C is 6, expected 1 in a depthwise layer\n  hint: M gives the channels",
         ),
-        ("dims: {C: 3}\nbits: 40", "w.yaml:2: bits: read `40`, expected bits 1..32 such as 8, a8w4 or a8w4o8"),
+        ("dims: {C: 3}\nbits: 40", "w.yaml:2:7: bits: read `40`, expected bits 1..32 such as 8, a8w4 or a8w4o8"),
         (
             "dims: {C: 3}\nbits: {Weights: 8, Inputs: 40}",
-            "w.yaml:2: bits.Inputs: read `40`, expected an integer 1..32\n"
-            "w.yaml:2: bits: key `Outputs` is missing, expected its bits, 1..32",
+            "w.yaml:2:28: bits.Inputs: read `40`, expected an integer 1..32\n"
+            "w.yaml:2:7: bits: key `Outputs` is missing, expected its bits, 1..32",
         ),
         (
             "dims: {I: 3}\ntensors: {A: [I, J], Outputs: [I + I]}\nstride: 2",
-            "w.yaml:2: tensors.A[1]: unknown dim `J`\n  hint: dims: I\n"
-            "w.yaml:2: tensors.Outputs[0]: dim `I` stands twice in one rank\n"
-            "w.yaml:3: stride: given beside `tensors`\n"
+            "w.yaml:2:18: tensors.A[1]: unknown dim `J`\n  hint: dims: I\n"
+            "w.yaml:2:32: tensors.Outputs[0]: dim `I` stands twice in one rank\n"
+            "w.yaml:3:9: stride: given beside `tensors`\n"
             "  hint: write strides and dilations into the ranks, such as 2*P + R",
         ),
         (
             "dims: {I: 3}\ntensors: {A: [I - 1], Outputs: [I]}",
-            "w.yaml:2: tensors.A[0]: read `I - 1`, expected a rank: a sum of dims with whole coefficients, such as "
+            "w.yaml:2:15: tensors.A[0]: read `I - 1`, expected a rank: a sum of dims with whole coefficients, such as "
             "2*P + R",
         ),
         (
             "dims: {I: 3}\ntensors: {A: [I], Z: [I]}",
-            "w.yaml:2: tensors: the output tensor `Outputs` is not among the tensors\n  hint: tensors: A, Z",
+            "w.yaml:2:10: tensors: the output tensor `Outputs` is not among the tensors\n  hint: tensors: A, Z",
         ),
-        ("dims: {C: 3}\noutput: Outputs", "w.yaml:2: output: given without `tensors`\n  hint: a conv writes Outputs"),
-        ("dims: {I: 3}\ntensors: {Outputs: [I]}", "w.yaml:1: workload 'workload': has 1 tensors, expected 2 to 8"),
-        ("- 3", "w.yaml:1: read a list of 1, expected a layer: a mapping with name, shape, dims, ..."),
+        ("dims: {C: 3}\noutput: Outputs", "w.yaml:2:9: output: given without `tensors`\n  hint: a conv writes Outputs"),
+        ("dims: {I: 3}\ntensors: {Outputs: [I]}", "w.yaml:1:1: workload 'workload': has 1 tensors, expected 2 to 8"),
+        ("- 3", "w.yaml:1:1: read a list of 1, expected a layer: a mapping with name, shape, dims, ..."),
     ],
 )
 def test_mistakes_are_told_with_line_path_and_hint(text: str, message: str) -> None:

@@ -101,12 +101,12 @@ def _shipped_folders() -> list[Path]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """Everything read from a file, with the lines of the levels for the messages of the core."""
+    """Everything read from a file, with the places of the levels for the messages of the core."""
 
     name: str
     source: str
     levels: list[_core.Level]  # as in the file: outermost first
-    level_lines: list[int]
+    level_places: list[str]
     arithmetic: _core.Arithmetic
     constraints: list[_core.Constraint]
     relax_indivisible_factors: bool
@@ -122,12 +122,12 @@ class _Draft:
                 source=self.source,
             )
         except SpecError as error:
-            line, path = 1, ""
+            place, path = f"{where}:1:1", ""
             for i, level in enumerate(self.levels):
                 if f"level '{level.name}'" in error.message:
-                    line, path = self.level_lines[i], f"levels[{i}]: "
+                    place, path = self.level_places[i], f"levels[{i}]: "
                     break
-            message = f"{where}:{line}: {path}{error.message}"
+            message = f"{place}: {path}{error.message}"
             raise SpecError(message, hint=error.hint) from error
 
 
@@ -158,7 +158,7 @@ def _read_arch(root: Field) -> _Draft:
         name="" if name is None else name.name("the accelerator's name"),
         source="" if source is None else source.text("where the numbers come from, as text"),
         levels=levels,
-        level_lines=[field.line for field in level_fields],
+        level_places=[field.where for field in level_fields],
         arithmetic=arithmetic,
         constraints=constraints + more,
         relax_indivisible_factors=relax,

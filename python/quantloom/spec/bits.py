@@ -28,12 +28,17 @@ _FORMS = f"bits 1..{MAX_BITS} such as 8, a8w4 or a8w4o8"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """Bits for one layer's weights or one edge. path, line: where they stand."""
+    """Bits for one layer's weights or one edge. path, line, column: where they stand."""
 
     name: str
     bits: int
     path: str
     line: int
+    column: int
+
+    def fail(self, problems: Problems, message: str, hint: str | None = None) -> None:
+        """Note a mistake at this entry."""
+        problems.add(self.line, self.path, message, hint, column=self.column)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +108,12 @@ class BitsSpec:
                 position = names.index(entry.name)
             if not 0 <= position < len(names):
                 hint = did_you_mean(entry.name, names, what="layers")
-                problems.add(entry.line, entry.path, f"{network.name} has no layer {show(entry.name)}", hint)
+                entry.fail(problems, f"{network.name} has no layer {show(entry.name)}", hint)
             elif network.layers[position].shares_weights:
                 hint = "give bits to the edge that it multiplies, or to the layer whose weights it uses"
-                problems.add(entry.line, entry.path, f"layer {show(names[position])} has no weights of its own", hint)
+                entry.fail(problems, f"layer {show(names[position])} has no weights of its own", hint)
             elif position in found:
-                problems.add(entry.line, entry.path, f"a second time bits for the layer {show(names[position])}")
+                entry.fail(problems, f"a second time bits for the layer {show(names[position])}")
             found.setdefault(position, entry.bits)
         return found
 
@@ -118,13 +123,12 @@ class BitsSpec:
         for entry in self.activations:
             if entry.name not in groups:
                 hint = did_you_mean(entry.name, tuple(groups), what="edges")
-                problems.add(entry.line, entry.path, f"{network.name} has no edge {show(entry.name)}", hint)
+                entry.fail(problems, f"{network.name} has no edge {show(entry.name)}", hint)
                 continue
             other = first.setdefault(groups[entry.name], entry)
             if other.bits != entry.bits:
-                problems.add(
-                    entry.line,
-                    entry.path,
+                entry.fail(
+                    problems,
                     f"{entry.bits} bits, expected the {other.bits} of {show(other.name)}",
                     "edges joined by a residual add share their bits",
                 )
@@ -178,7 +182,9 @@ def _read_root(root: Field) -> BitsSpec:
         field = record.optional(key)
         for name, value in field.entries("a mapping from names to bits") if field is not None else []:
             bits = value.integer(maximum=MAX_BITS)
-            found.append(_Entry(name=name.text_or_empty(), bits=bits, path=value.path, line=value.line))
+            found.append(
+                _Entry(name=name.text_or_empty(), bits=bits, path=value.path, line=value.line, column=value.node.column)
+            )
     if root.is_mapping and default_field is None and not entries["weights"] and not entries["activations"]:
         root.expected("at least one of default, weights, activations")
     return BitsSpec(

@@ -1,4 +1,4 @@
-"""YAML (and so JSON) text decoded to nodes that know their line; no object is ever constructed from a file.
+"""YAML (and so JSON) text decoded to nodes that know their place; no object is ever constructed from a file.
 
 Nodes are composed from parser events with a stack, not by recursion, so the limits below hold before any memory is
 spent: a file may have MAX_BYTES bytes, MAX_DEPTH nested collections and MAX_NODES nodes, an alias counting as many
@@ -54,12 +54,11 @@ class Dialect:
     """What a kind of file may use beyond plain YAML.
 
     tags: the tags that are read, such as `!Component`. merge_keys: keys that copy the entries of another mapping, where
-    the mapping itself does not have them. columns: messages say file:line:column.
+    the mapping itself does not have them.
     """
 
     tags: frozenset[str] = frozenset()
     merge_keys: frozenset[str] = frozenset()
-    columns: bool = False
 
 
 PLAIN = Dialect()
@@ -106,7 +105,7 @@ Node: TypeAlias = "ScalarNode | SequenceNode | MappingNode"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One mistake in a file. line: from 1. path: such as `levels[1].word_bits`, empty for the whole file."""
+    """One mistake in a file. line, column: from 1. path: such as `levels[1].word_bits`, empty for the whole file."""
 
     line: int
     path: str
@@ -138,8 +137,7 @@ class Problems:
         """Raise one SpecError that lists every mistake by line, if there is one."""
         if not self._problems:
             return
-        columns = self.dialect.columns
-        ordered = sorted(self._problems, key=lambda problem: (problem.line, problem.column if columns else 0))
+        ordered = sorted(self._problems, key=lambda problem: (problem.line, problem.column))
         first = ordered[0]
         if len(ordered) == 1:
             raise SpecError(self._located(first), hint=first.hint)
@@ -158,8 +156,8 @@ class Problems:
         return f"{self.place(problem.line, problem.column)}: {path}{problem.message}"
 
     def place(self, line: int, column: int) -> str:
-        """`file:line`, with the column where the dialect wants it."""
-        return f"{self.where}:{line}:{column}" if self.dialect.columns else f"{self.where}:{line}"
+        """`file:line:column`, as editors and terminals make links of it."""
+        return f"{self.where}:{line}:{column}"
 
 
 def read_text(path: str | PathLike[str]) -> str:
@@ -178,8 +176,8 @@ def read_text(path: str | PathLike[str]) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        message = f"{where}:{line}: byte 0x{data[error.start]:02x} is not UTF-8 text"
+        line, column = _place_of(data[: error.start].decode("utf-8-sig"))
+        message = f"{where}:{line}:{column}: byte 0x{data[error.start]:02x} is not UTF-8 text"
         raise SpecError(message, hint="save the file as UTF-8") from error
 
 
@@ -195,8 +193,7 @@ def decode(text: str, problems: Problems) -> Node:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        line = text.count("\n", 0, error.start) + 1
-        message = f"{problems.where}:{line}: holds a lone surrogate, which is not text"
+        message = f"{problems.place(*_place_of(text[: error.start]))}: holds a lone surrogate, which is not text"
         raise SpecError(message) from error
     composer = _Composer(problems)
     try:
@@ -209,16 +206,15 @@ def decode(text: str, problems: Problems) -> Node:
         if "nesting depth" in problem:  # libyaml, which reads ahead, has a limit of its own, far beyond ours
             message = f"{problems.place(line, column)}: {_TOO_DEEP}"
             raise SpecError(message) from error
-        raise _syntax_error(problems, line, f"not valid YAML at column {column}: {problem}", text) from error
+        raise _syntax_error(problems, line, column, problem, text) from error
     except (ValueError, OverflowError) as error:  # escapes and directives with numbers that Python cannot hold
-        raise _syntax_error(problems, 1, f"not valid YAML: {error}", text) from error
+        raise _syntax_error(problems, 1, 1, str(error), text) from error
     except yaml.reader.ReaderError as error:
         # Its position counts characters or bytes, by parser: look for the character itself.
         position = max(text.find(chr(error.character)) if isinstance(error.character, int) else 0, 0)
-        line = text.count("\n", 0, position) + 1
-        raise _syntax_error(problems, line, f"not valid YAML: {error.reason}", text) from error
+        raise _syntax_error(problems, *_place_of(text[:position]), error.reason, text) from error
     if composer.root is None:
-        message = f"{problems.where}:1: the file is empty"
+        message = f"{problems.place(1, 1)}: the file is empty"
         raise SpecError(message)
     return composer.root
 
@@ -243,11 +239,16 @@ def _escape(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _syntax_error(problems: Problems, line: int, message: str, text: str) -> SpecError:
+def _place_of(before: str) -> tuple[int, int]:
+    """(line, column), from 1, of what follows the text `before`."""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+def _syntax_error(problems: Problems, line: int, column: int, reason: str, text: str) -> SpecError:
     lines = text.splitlines()
     tab = line <= len(lines) and "\t" in lines[line - 1]
     hint = "YAML is indented with spaces; this line has a tab" if tab else None
-    return SpecError(f"{problems.where}:{line}: {message}", hint=hint)
+    return SpecError(f"{problems.place(line, column)}: not valid YAML: {reason}", hint=hint)
 
 
 @dataclass(slots=True)

@@ -22,7 +22,6 @@ _SCALAR_TAGS = ("str", "int", "float", "bool", "null", "map", "seq")
 _DIALECT = Dialect(
     tags=frozenset({*NODE_TAGS, *(f"tag:yaml.org,2002:{tag}" for tag in _SCALAR_TAGS)}),
     merge_keys=frozenset({"<<", "<<<"}),
-    columns=True,
 )
 # What a section is called in the files -> what it is called here.
 _SECTIONS: Final[Mapping[str, str]] = {
