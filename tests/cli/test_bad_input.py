@@ -73,7 +73,7 @@ def test_a_typo_in_a_spec_is_found_with_its_line(fails: Callable[..., str], dire
     (directory / "mine.yaml").write_text(text)
     line = text[: text.index("word_bitz")].count("\n") + 1
     message = fails("map", "network.yaml", "--arch", "mine.yaml")
-    assert f"error: mine.yaml:{line}: " in message
+    assert f"error: mine.yaml:{line}:5: " in message
     assert "did you mean `word_bits`?" in message
 
 
@@ -163,3 +163,14 @@ def test_a_wrong_configuration_starts_no_run(
     (directory / "search.yaml").write_text("\n".join(lines) + "\n")
     assert said in fails("search", "search.yaml", "-o", "run")
     assert not (directory / "run").exists()
+
+
+def test_mistakes_in_accelerator_bits_and_network_are_told_in_one_run(
+    fails: Callable[..., str], directory: Path
+) -> None:
+    (directory / "mine.yaml").write_text("name: a\nlevls: []\n")
+    (directory / "bits.yaml").write_text("default: w8\n")
+    message = fails("map", "nonet", "--arch", "mine.yaml", "--bits", "bits.yaml")
+    assert "mine.yaml:2:1: levls: unknown key" in message
+    assert "bits.yaml:1:10: default: read `w8`" in message
+    assert "nonet" in message

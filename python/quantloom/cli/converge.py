@@ -71,18 +71,15 @@ def add_parser(commands: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> None:
     """Compare, draw and print."""
-    from quantloom.cli.inputs import naming_layer, positions, read_network
+    from quantloom.cli.inputs import naming_layer, positions, read_inputs
     from quantloom.mapper.heuristics import HEURISTICS, compare
     from quantloom.report.convergence import plot_convergence
-    from quantloom.spec.arch import load_arch
-    from quantloom.spec.bits import load_bits
 
     path = Path(args.out)
     if path.suffix.lower() != ".png" or not path.absolute().parent.is_dir():
         message = f"--out {path}: expected the name of a PNG file in a folder that exists"
         raise SpecError(message, hint="for example --out convergence.png")
-    arch, bits = load_arch(args.arch), load_bits(args.bits)
-    network = read_network(args.model)
+    arch, [bits], network = read_inputs(args.arch, [args.bits], args.model)
     [index] = positions(network, args.layer)
     layer, widths = network.layers[index], bits.for_layer(network, index)
     with Progress() as progress, naming_layer(layer.name):

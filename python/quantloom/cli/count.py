@@ -80,13 +80,10 @@ def add_parser(commands: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> None:
     """Count and print."""
-    from quantloom.cli.inputs import positions, read_network
-    from quantloom.spec.arch import load_arch
-    from quantloom.spec.bits import load_bits
+    from quantloom.cli.inputs import positions, read_inputs
     from quantloom.workload.paper import paper_workloads
 
-    arch, bits = load_arch(args.arch), [load_bits(text) for text in args.bits]
-    network = read_network(args.model)
+    arch, bits, network = read_inputs(args.arch, args.bits, args.model)
     if args.paper_workloads:
         network = paper_workloads(network)
     counts = _count_layers(arch, network, bits, positions(network, args.layer), cost_options(args), args.threads)

@@ -56,18 +56,14 @@ def run(args: argparse.Namespace) -> None:
     from quantloom.mapper.energy_sources import energy_sources_json
     from quantloom.mapper.results import cost_results
     from quantloom.report.results import format_of
-    from quantloom.spec.arch import load_arch
-    from quantloom.spec.bits import load_bits
-    from quantloom.spec.mapping import load_mapping
-    from quantloom.spec.workload import load_workload
+    from quantloom.spec.together import load_mapped_layer
 
     form = "csv" if args.output is None else format_of(args.output)
     if args.output is not None:
         check_writable(Path(args.output))
-    arch = load_arch(args.arch)
-    workload, own_bits = load_workload(args.workload)
-    bits = bits_by_tensor(load_bits(args.bits).for_workload() if args.bits else own_bits, workload)
-    mapping = load_mapping(args.mapping, arch, workload)
+    layer = load_mapped_layer(args.arch, args.workload, args.mapping, bits=args.bits)
+    arch, workload, mapping = layer.arch, layer.workload, layer.mapping
+    bits = bits_by_tensor(layer.bits, workload)
     cost = _core.evaluate(arch, workload, mapping, bits=bits, **cost_options(args))
     if args.output is not None:
         about = {"workload": workload.name, "cost_model": args.cost_model}

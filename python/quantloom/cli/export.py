@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantloom.cli.output import print_json, print_lines, wrapped
 from quantloom.cli.parsing import BITS_HELP, Parser, Subparsers
+
+if TYPE_CHECKING:
+    from quantloom._core import Arch
 
 __all__ = ["add_parser"]
 
@@ -44,38 +48,49 @@ def add_parser(commands: Subparsers) -> Parser:
 
 def export_timeloop(args: argparse.Namespace) -> None:
     """Write all files, and say what the format has no words for."""
-    from quantloom.cli.inputs import bits_by_tensor
     from quantloom.cli.saved import check_writable, write_whole
-    from quantloom.spec.arch import load_arch
-    from quantloom.spec.bits import load_bits
-    from quantloom.spec.mapping import load_mapping
-    from quantloom.spec.workload import load_workload
-    from quantloom.timeloop import write
 
     if args.mapping is not None and args.workload is None:
         args.parser.error("--mapping needs --workload, the layer that it is of")
-    arch = load_arch(args.arch)
-    texts = {
-        "architecture.yaml": write.dump_architecture(arch),
-        "constraints.yaml": write.dump_constraints(arch),
-        "tables.yaml": write.dump_tables(arch),
-    }
-    if args.workload is not None:
-        workload, own_bits = load_workload(args.workload)
-        bits = bits_by_tensor(load_bits(args.bits).for_workload() if args.bits else own_bits, workload)
-        texts["problem.yaml"] = write.dump_problem(workload, bits)
-        if args.mapping is not None:
-            mapping = load_mapping(args.mapping, arch, workload)
-            texts["mapping.yaml"] = write.dump_mapping(mapping, arch, workload)
+    arch, texts, unsaid = _texts(args)
     directory = Path(args.output)
     for name in texts:
         check_writable(directory / name)
     for name, text in texts.items():
         write_whole(directory / name, text)
     files = [str(directory / name) for name in texts]
-    unsaid = write.unsaid(arch)
     if args.json:
         print_json("export timeloop", {"arch": arch.name, "written": files, "not_said": unsaid})
         return
     notes = [line for text in unsaid for line in wrapped(f"not in the files: {text}", hang=2)]
     print_lines([*notes, *(f"written: {file}" for file in files)])
+
+
+def _texts(args: argparse.Namespace) -> tuple[Arch, dict[str, str], list[str]]:
+    """(accelerator, text by name of file, what the format has no words for)."""
+    from quantloom.cli.inputs import bits_by_tensor
+    from quantloom.spec.arch import load_arch
+    from quantloom.spec.bits import load_bits
+    from quantloom.spec.together import load_mapped_layer
+    from quantloom.spec.workload import load_workload
+    from quantloom.timeloop import write
+
+    workload = mapping = bits = None
+    if args.mapping is not None:
+        layer = load_mapped_layer(args.arch, args.workload, args.mapping, bits=args.bits)
+        arch, workload, mapping, bits = layer.arch, layer.workload, layer.mapping, layer.bits
+    else:
+        arch = load_arch(args.arch)
+    if args.workload is not None and workload is None:
+        workload, own_bits = load_workload(args.workload)
+        bits = load_bits(args.bits).for_workload() if args.bits else own_bits
+    texts = {
+        "architecture.yaml": write.dump_architecture(arch),
+        "constraints.yaml": write.dump_constraints(arch),
+        "tables.yaml": write.dump_tables(arch),
+    }
+    if workload is not None:
+        texts["problem.yaml"] = write.dump_problem(workload, bits_by_tensor(bits, workload))
+        if mapping is not None:
+            texts["mapping.yaml"] = write.dump_mapping(mapping, arch, workload)
+    return arch, texts, write.unsaid(arch)

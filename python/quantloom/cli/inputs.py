@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quantloom.cli.progress import waiting
 from quantloom.errors import InfeasibleError, QuantloomError, WorkloadError
 
 if TYPE_CHECKING:
-    from quantloom._core import Workload
+    from quantloom._core import Arch, Workload
+    from quantloom.spec.bits import BitsSpec
     from quantloom.workload.bits import BitWidths
     from quantloom.workload.network import Network
 
-__all__ = ["bits_by_tensor", "naming_layer", "positions", "read_network"]
+__all__ = ["bits_by_tensor", "naming_layer", "positions", "read_inputs", "read_network"]
 
 
 def read_network(model: str) -> Network:
@@ -23,6 +25,22 @@ def read_network(model: str) -> Network:
 
     with waiting(f"reading {model}"):
         return load_network(model)
+
+
+def read_inputs(arch: str, bits: Sequence[str], model: str) -> tuple[Arch, list[BitsSpec], Network]:
+    """The accelerator, bits and network of a command; the mistakes of all of them are told at once."""
+    from quantloom.spec.arch import load_arch
+    from quantloom.spec.bits import load_bits
+    from quantloom.spec.together import Together
+
+    together = Together()
+    found = together.read(lambda: load_arch(arch))
+    widths = [together.read(partial(load_bits, text)) for text in bits]
+    network = together.read(lambda: read_network(model))
+    if found is None or network is None:
+        together.raise_all()
+    together.raise_if_any()
+    return found, [each for each in widths if each is not None], network
 
 
 def positions(network: Network, layer: str | None) -> list[int]:

@@ -96,13 +96,10 @@ def add_parser(commands: Subparsers) -> Parser:
 def run(args: argparse.Namespace) -> None:
     """Map and print."""
     from quantloom._core import Mapspace
-    from quantloom.cli.inputs import positions, read_network
+    from quantloom.cli.inputs import positions, read_inputs
     from quantloom.cli.saved import MappingFiles
-    from quantloom.spec.arch import load_arch
-    from quantloom.spec.bits import load_bits
 
-    arch, bits = load_arch(args.arch), load_bits(args.bits)
-    network = read_network(args.model)
+    arch, [bits], network = read_inputs(args.arch, [args.bits], args.model)
     indices = positions(network, args.layer)
     files = MappingFiles(Path(args.save), len(network.layers), indices) if args.save is not None else None
     searched, selection = _given(args, arch, network, indices)

@@ -510,13 +510,10 @@ def _edge_name(index: int) -> str:
 
 def show_mapping(args: argparse.Namespace) -> None:
     """Print the loop nest of a mapping file."""
-    from quantloom.spec.arch import load_arch
-    from quantloom.spec.mapping import load_mapping
-    from quantloom.spec.workload import load_workload
+    from quantloom.spec.together import load_mapped_layer
 
-    arch = load_arch(args.arch)
-    workload, _ = load_workload(args.workload)
-    mapping = load_mapping(args.mapping, arch, workload)
+    layer = load_mapped_layer(args.arch, args.workload, args.mapping)
+    arch, workload, mapping = layer.arch, layer.workload, layer.mapping
     if args.json:
         levels = mapping_json(mapping, arch)
         print_json("show mapping", {"arch": arch.name, "workload": workload.name, "mapping": levels})

@@ -55,19 +55,17 @@ def add_parser(commands: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> None:
     """Solve and write."""
-    from quantloom.cli.inputs import read_network
+    from quantloom.cli.inputs import read_inputs
     from quantloom.mapper.energy_sources import energy_sources_json
     from quantloom.mapper.results import cost_table_results
     from quantloom.mapper.table import cost_table, packing_class_bits
     from quantloom.report.results import format_of
-    from quantloom.spec.arch import load_arch
 
     path = Path(args.output)
     form = format_of(args.output)
     check_writable(path, is_forced=args.force, hint="choose another name, or give --force")
-    arch = load_arch(args.arch)
+    arch, _, network = read_inputs(args.arch, [], args.model)
     bits = args.bits or packing_class_bits(arch)
-    network = read_network(args.model)
     with Progress() as progress:
         table = cost_table(
             network,

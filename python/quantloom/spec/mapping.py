@@ -22,7 +22,7 @@ from quantloom._core import Arch, LevelMapping, Mapping, Workload
 from quantloom.spec.reader import Field, Record, did_you_mean, read_document, show
 from quantloom.spec.yaml_nodes import quote, read_text
 
-__all__ = ["dump_mapping", "load_mapping", "parse_mapping"]
+__all__ = ["check_mapping_file", "dump_mapping", "load_mapping", "parse_mapping"]
 
 _FILE_KEYS = (
     *("mapping", "id", "arch", "workload", "kind", "problem", "outputs"),
@@ -49,6 +49,11 @@ def parse_mapping(text: str, where: str, arch: Arch, workload: Workload) -> Mapp
     return Mapping(levels)
 
 
+def check_mapping_file(path: str | PathLike[str], arch: Arch | None, workload: Workload | None) -> None:
+    """Judge a mapping file as far as its accelerator and its layer are known. Raises SpecError as load_mapping()."""
+    read_document(read_text(path), str(path), lambda root: _read_root(root, arch, workload))
+
+
 def dump_mapping(mapping: Mapping, arch: Arch) -> str:
     """YAML text that parse_mapping() turns into an equal mapping."""
     lines = [f"arch: {quote(arch.name)}", "mapping:  # outermost level first, loops from outer to inner"]
@@ -66,33 +71,38 @@ def _flow(loops: _Loops) -> str:
     return "[" + ", ".join(f"[{quote(dim)}, {bound}]" for dim, bound in loops) + "]"
 
 
-def _read_root(root: Field, arch: Arch, workload: Workload) -> list[LevelMapping]:
-    """The levels from the innermost outwards; empty after a mistake in the outer form."""
+def _read_root(root: Field, arch: Arch | None, workload: Workload | None) -> list[LevelMapping]:
+    """The levels from the innermost outwards; empty after a mistake in the outer form.
+
+    Without an architecture any names of levels pass, without a workload any dims and tensors.
+    """
     what = "a list of levels, or a mapping with `mapping`"
     body = root
     if not root.is_sequence:
         record = root.record(_FILE_KEYS, what)
         found = record.required("mapping", "a list of levels")
         arch_field = record.optional("arch")
-        if arch_field is not None and arch_field.text_or_empty() != arch.name:
+        if arch is not None and arch_field is not None and arch_field.text_or_empty() != arch.name:
             arch_field.expected(f"the architecture in use, {show(arch.name)}")
         if found is None:
             return []
         body = found
-    names = [level.name for level in reversed(arch.levels)]
     fields = body.items(what)
+    if arch is None:
+        return [_read_level(field, None, [], workload) for field in fields]
+    names = [level.name for level in reversed(arch.levels)]
     if body.is_sequence and len(fields) != len(names):
         body.expected(f"the {len(names)} levels of {show(arch.name)}", f"from outside in: {', '.join(names)}")
     levels = [_read_level(field, expected, names, workload) for field, expected in zip(fields, names, strict=False)]
-    if not len(root.problems):
+    if workload is not None and not len(root.problems):
         _check_products(body, levels, workload)
     return levels[::-1]
 
 
-def _read_level(field: Field, expected: str, names: list[str], workload: Workload) -> LevelMapping:
+def _read_level(field: Field, expected: str | None, names: list[str], workload: Workload | None) -> LevelMapping:
     record = field.record(_LEVEL_KEYS, "a level: a mapping with level, temporal, spatial, keep")
-    level = record.required("level", f"the name of this level, `{expected}`")
-    if level is not None and level.text_or_empty() != expected:
+    level = record.required("level", "the name of this level" + ("" if expected is None else f", `{expected}`"))
+    if level is not None and expected is not None and level.text_or_empty() != expected:
         name = level.text_or_empty()
         hint = f"from outside in: {', '.join(names)}" if name in names else did_you_mean(name, names, what="levels")
         level.expected(f"the level {show(expected)}", hint)
@@ -116,15 +126,15 @@ def _read_level(field: Field, expected: str, names: list[str], workload: Workloa
     )
 
 
-def _read_loops(field: Field, workload: Workload) -> _Loops:
-    dims = tuple(workload.dims)
+def _read_loops(field: Field, workload: Workload | None) -> _Loops:
+    dims = None if workload is None else tuple(workload.dims)
     loops: _Loops = []
     for item in field.items("a list of loops such as [[P, 56], [S, 3]], from outer to inner"):
         pair = item.items("a loop: a dim and its bound, such as [P, 56]", length=2)
         if len(pair) != 2:
             continue
         dim = pair[0].text_or_empty()
-        if dim not in dims:
+        if dims is not None and dim not in dims:
             pair[0].fail(f"unknown dim {show(dim)}", did_you_mean(dim, dims, what="dims of the workload"))
         elif any(dim == other for other, _ in loops):
             pair[0].fail(f"dim {show(dim)} has two loops here", "merge them into one loop whose bound is the product")
@@ -132,22 +142,22 @@ def _read_loops(field: Field, workload: Workload) -> _Loops:
     return loops
 
 
-def _read_keep(record: Record, workload: Workload) -> list[str]:
+def _read_keep(record: Record, workload: Workload | None) -> list[str]:
     keep, bypass = record.optional("keep"), record.optional("bypass")
-    known = tuple(tensor.name for tensor in workload.tensors)
+    known = None if workload is None else tuple(tensor.name for tensor in workload.tensors)
     kept = [] if keep is None else _read_tensors(keep, known)
     bypassed = [] if bypass is None else _read_tensors(bypass, known)
     for tensor in kept:
         if tensor in bypassed and bypass is not None:
             bypass.fail(f"tensor {show(tensor)} is also in keep, expected it in one of them")
-    return [tensor for tensor in known if tensor not in bypassed] if keep is None else kept
+    return [tensor for tensor in known or () if tensor not in bypassed] if keep is None else kept
 
 
-def _read_tensors(field: Field, known: tuple[str, ...]) -> list[str]:
+def _read_tensors(field: Field, known: tuple[str, ...] | None) -> list[str]:
     tensors: list[str] = []
     for item in field.items("a list of tensors"):
         tensor = item.text_or_empty()
-        if tensor not in known:
+        if known is not None and tensor not in known:
             hint = did_you_mean(tensor, known, what="tensors of the workload")
             item.fail(f"unknown tensor {show(tensor)}", hint)
         elif tensor in tensors:
