@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantloom.cli.nest import mapping_json, nest_lines, tile_shapes
+from quantloom.cli.nest import nest_lines
 from quantloom.cli.output import Column, TextTable, bold, print_json, print_lines, wrapped
 from quantloom.cli.parsing import Parser, Subparsers, add_arch, add_bits, add_cost_model, cost_options
 from quantloom.cli.sources import source_lines
@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> None:
     from quantloom import _core
     from quantloom.cli.inputs import bits_by_tensor
     from quantloom.cli.saved import check_writable, write_whole
+    from quantloom.mapper.breakdown import mapping_json, tile_shapes
     from quantloom.mapper.energy_sources import energy_sources_json
     from quantloom.mapper.results import cost_results
     from quantloom.report.results import format_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantloom.cli.evaluate import cost_json, cost_lines, totals_lines
-from quantloom.cli.nest import LEGEND, mapping_json, nest_lines, one_line
+from quantloom.cli.nest import LEGEND, nest_lines, one_line
 from quantloom.cli.output import Column, TextTable, bold, note_lines, print_json, print_lines, wrapped
 from quantloom.cli.parsing import (
     SELECTIONS,
@@ -30,6 +30,7 @@ from quantloom.cli.progress import Progress
 from quantloom.cli.sources import source_lines
 from quantloom.cli.units import count_text, edp_text, energy_text, energy_unit, percent, plural
 from quantloom.errors import InfeasibleError, InternalError, SpecError
+from quantloom.mapper.breakdown import mapping_json
 
 if TYPE_CHECKING:
     from quantloom._core import Arch, Certificate, Tradeoff

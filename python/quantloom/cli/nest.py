@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from quantloom.cli.output import wrapped
 from quantloom.cli.units import plural
+from quantloom.mapper.breakdown import tile_shapes
 
 if TYPE_CHECKING:
     from quantloom._core import Arch, Cost, Mapping, Workload
 
-__all__ = ["LEGEND", "mapping_json", "nest_lines", "one_line", "tile_shapes"]
+__all__ = ["LEGEND", "nest_lines", "one_line"]
 
 LEGEND = "mapping: levels from DRAM inwards, loops from outer to inner; x(...) and y(...) run in space"
 
@@ -47,34 +48,6 @@ def nest_lines(mapping: Mapping, arch: Arch, workload: Workload, cost: Cost | No
                 depth += 1
     lines.append(f"{'  ' * depth}[{arch.arithmetic.name}] multiply and accumulate")
     return lines
-
-
-def tile_shapes(mapping: Mapping, arch: Arch, workload: Workload) -> dict[str, dict[str, tuple[int, ...]]]:
-    """By level and kept tensor: the extent of the tile along each rank, in the order of the workload's ranks."""
-    tensors = {tensor.name: tensor for tensor in workload.tensors}
-    inside = dict.fromkeys(workload.dims, 1)
-    shapes = {}
-    for level, here in zip(arch.levels, mapping.levels, strict=True):
-        for dim, bound in (*here.temporal, *here.spatial_x, *here.spatial_y):
-            inside[dim] *= bound
-        shapes[level.name] = {
-            name: tuple(1 + sum((inside[dim] - 1) * step for dim, step in rank) for rank in tensors[name].ranks)
-            for name in here.keep
-        }
-    return shapes
-
-
-def mapping_json(mapping: Mapping, arch: Arch) -> list[dict[str, object]]:
-    """The levels from DRAM inwards, as a mapping file writes them."""
-    return [
-        {
-            "level": level.name,
-            "temporal": [list(loop) for loop in here.temporal],
-            "spatial": {"x": [list(loop) for loop in here.spatial_x], "y": [list(loop) for loop in here.spatial_y]},
-            "keep": list(here.keep),
-        }
-        for level, here in zip(reversed(arch.levels), reversed(mapping.levels), strict=True)
-    ]
 
 
 def _spatial(x: _Loops, y: _Loops) -> list[tuple[str, _Loops]]:

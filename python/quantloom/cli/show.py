@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from quantloom.cli.nest import mapping_json, nest_lines
+from quantloom.cli.nest import nest_lines
 from quantloom.cli.output import Column, TextTable, bold, print_json, print_lines, wrapped
 from quantloom.cli.parsing import MODEL_HELP, Parser, Subparsers, add_arch
 from quantloom.cli.units import bytes_text, count_text, plural
@@ -510,6 +510,7 @@ def _edge_name(index: int) -> str:
 
 def show_mapping(args: argparse.Namespace) -> None:
     """Print the loop nest of a mapping file."""
+    from quantloom.mapper.breakdown import mapping_json
     from quantloom.spec.together import load_mapped_layer
 
     layer = load_mapped_layer(args.arch, args.workload, args.mapping)
