@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quantloom.cli.main import build_parser
+from report_runs import finished_run
 
 
 def _leaf_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -44,8 +46,12 @@ def test_the_help_text_says_what_every_argument_is(parser: argparse.ArgumentPars
     "parser",
     [pytest.param(p, marks=[pytest.mark.slow] if p.prog in SLOW else [], id=p.prog) for p in PARSERS],
 )
-def test_the_example_of_the_help_text_works(parser: argparse.ArgumentParser, quantloom: Callable[..., Any]) -> None:
+def test_the_example_of_the_help_text_works(
+    parser: argparse.ArgumentParser, quantloom: Callable[..., Any], directory: Path
+) -> None:
     lines = _example(parser)
+    if parser.prog == "quantloom report":
+        finished_run(directory / "runs" / "demo-1")
     assert lines[-1].startswith(parser.prog)
     for line in lines:
         program, *arguments = shlex.split(line)

@@ -33,6 +33,7 @@ def test_the_demo_writes_a_run_that_can_be_read_and_resumed(quantloom: Run, dire
     assert manifest["sessions"][0]["command"] == ["quantloom", "search", "--demo", *SMALL]
     assert set(manifest["inputs"]) == {"arch", "network", "weights", "data"}
     assert (run / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert (run / "report.html").stat().st_size < 5_000_000
 
     front = json.loads((run / "front.json").read_text())
     settings = SearchConfig(**{key: as_tuple(value) for key, value in manifest["config"].items()})

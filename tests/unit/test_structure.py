@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import quantloom
+from quantloom.report import page
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "quantloom"
@@ -237,6 +238,12 @@ def test_the_package_is_typed() -> None:
 def test_the_package_holds_the_accelerators() -> None:
     shipped = {path.name: path.read_bytes() for path in installed("arch_specs/*.yaml")}
     assert shipped == {path.name: path.read_bytes() for path in (ROOT / "arch_specs").glob("*.yaml")}
+
+
+def test_the_package_holds_the_files_of_the_report() -> None:
+    names = {path.name for path in installed("report/page_files/*")}
+    assert names == {path.name for path in (PACKAGE / "report" / "page_files").iterdir()}
+    assert {"page.html", "page.css", *page._SCRIPTS} == names
 
 
 def test_the_package_holds_small_demo_data() -> None:

@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "count",
     "table",
     "search",
+    "report",
     "quantize",
     "fetch",
     "show",

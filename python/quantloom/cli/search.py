@@ -31,7 +31,8 @@ def add_parser(commands: Subparsers) -> Parser:
         help="the joint search of bits and mappings: the main job",
         description="Search the bits of every tensor of a network, each with its best mappings, for the best "
         "trade-offs between accuracy and hardware cost. Results go to a run directory: manifest.json, "
-        "front.json, front.csv, front.png, mappings.json and every measured accuracy.",
+        "report.html (open it in a browser), front.json, front.csv, front.png, mappings.json and every "
+        "measured accuracy.",
         epilog="example:\n  quantloom search --demo --evaluations 10 -o my-run",
     )
     parser.add_argument("config", metavar="CONFIG.yaml", nargs="?", help="the settings of the search")

@@ -19,12 +19,24 @@ from typing import Final, Literal, cast, get_args
 from quantloom.errors import SearchError, WorkloadError
 from quantloom.workload.network import BitAssignment
 
-__all__ = ["JOURNAL", "MANIFEST", "RUN_FILES", "SCHEMA_VERSION", "Evaluation", "RunDirectory", "Split", "read_manifest"]
+__all__ = [
+    "JOURNAL",
+    "MANIFEST",
+    "REPORT",
+    "RUN_FILES",
+    "SCHEMA_VERSION",
+    "Evaluation",
+    "RunDirectory",
+    "Split",
+    "read_evaluations",
+    "read_manifest",
+]
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 JOURNAL: Final = "evaluations.jsonl"
-RUN_FILES: Final = (MANIFEST, JOURNAL, "front.json", "front.csv", "mappings.json", "front.png")
+REPORT: Final = "report.html"
+RUN_FILES: Final = (MANIFEST, JOURNAL, "front.json", "front.csv", "mappings.json", "front.png", REPORT)
 
 Split = Literal["validation", "test"]
 """Where an accuracy was measured."""
@@ -64,7 +76,9 @@ class Evaluation:
                 message = "no bits"
                 raise ValueError(message)
             assignment = BitAssignment(weights=tuple(weights), groups=tuple(groups))
-        return cls(split=record["split"], assignment=assignment, accuracy=float(accuracy))
+        known = ("split", "accuracy", "weights", "groups")
+        details = {key: float(value) for key, value in record.items() if key not in known} or None
+        return cls(split=record["split"], assignment=assignment, accuracy=float(accuracy), details=details)
 
 
 class RunDirectory:
@@ -207,21 +221,39 @@ def _refuse_run(path: Path) -> None:
             raise SearchError(message, hint=f"continue it with `--resume {path}`, or choose another directory")
 
 
+def read_evaluations(path: Path) -> list[Evaluation]:
+    """Return what the journal of a run directory holds; a line whose end is not written yet is left out.
+
+    Another process may be writing to it. Raises SearchError if it cannot be read or is damaged.
+    """
+    try:
+        content = (path / JOURNAL).read_bytes()
+    except OSError as error:
+        message = f"{path / JOURNAL} cannot be read: {error.strerror or error}"
+        raise SearchError(message, hint="give the directory that an earlier search wrote") from error
+    return _parse_journal(path, content[: content.rfind(b"\n") + 1])
+
+
 def _read_journal(path: Path, journal: FileIO) -> list[Evaluation]:
     """Read all whole lines and cut off the rest."""
     journal.seek(0)
     content = journal.read()
     whole = content.rfind(b"\n") + 1
-    evaluations = []
-    for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
-        try:
-            evaluations.append(Evaluation.from_line(line.decode()))
-        except (ValueError, WorkloadError) as error:
-            message = f"{path / JOURNAL}:{number}: not an evaluation ({error})"
-            raise SearchError(message, hint="something else changed the file; remove the line to go on") from error
+    evaluations = _parse_journal(path, content[:whole])
     if whole < len(content):
         journal.truncate(whole)
         os.fsync(journal.fileno())
+    return evaluations
+
+
+def _parse_journal(path: Path, whole_lines: bytes) -> list[Evaluation]:
+    evaluations = []
+    for number, line in enumerate(whole_lines.split(b"\n")[:-1], start=1):
+        try:
+            evaluations.append(Evaluation.from_line(line.decode()))
+        except (ValueError, TypeError, WorkloadError) as error:
+            message = f"{path / JOURNAL}:{number}: not an evaluation ({error})"
+            raise SearchError(message, hint="something else changed the file; remove the line to go on") from error
     return evaluations
 
 

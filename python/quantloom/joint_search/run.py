@@ -28,9 +28,12 @@ from quantloom.joint_search.problem import (
     SensitivityTable,
     problem_from_config,
 )
+from quantloom.joint_search.run_report import write_report
 from quantloom.joint_search.samplers import RandomSampler, Sampler
 from quantloom.joint_search.seeds import hull_seeds
+from quantloom.mapper.breakdown import breakdown_json, mapping_json
 from quantloom.mapper.energy_sources import energy_sources_json
+from quantloom.mapper.optimize import evaluate
 from quantloom.workload.network import BitAssignment, Network
 
 if TYPE_CHECKING:
@@ -99,8 +102,9 @@ def run_search(
         trace = _search(problem, config, sampler, uniform, measure, progress or _no_progress)
         front = _final_front(problem, inputs, measure, uniform, trace, progress or _no_progress)
         if run is not None:
-            _write(run, front, problem, inputs.arch)
+            _write(run, front, problem, inputs.arch, config.cost_model)
             run.finish(wall_s=time.monotonic() - began)
+            write_report(run.path)
     return front
 
 
@@ -162,6 +166,7 @@ class _Accuracies:
         return {
             "energy_pj": float(hardware.energy_pj[0]),
             "latency_cycles": float(hardware.cycles[0]),
+            "sum_edp_pj_cycles": float(hardware.sum_edp[0]),
             "weight_memory_bits": float(hardware.weight_bits[0]),
         }
 
@@ -341,35 +346,26 @@ def _point(
     )
 
 
-def _write(run: RunDirectory, front: Front, problem: SearchProblem, arch: _core.Arch) -> None:
-    run.write_json("mappings.json", _mappings(front, problem, arch), indent=None)
+def _write(run: RunDirectory, front: Front, problem: SearchProblem, arch: _core.Arch, cost_model: str) -> None:
+    run.write_json("mappings.json", _mappings(front, problem, arch, cost_model), indent=None)
     run.write_json("front.json", front.to_json())
     run.write_text("front.csv", front.to_csv())
     run.write("front.png", front.plot)
 
 
-def _mappings(front: Front, problem: SearchProblem, arch: _core.Arch) -> dict[str, object]:
-    """Return the mappings behind the points by "layer bits": as text, and as spec/mapping.py reads them."""
+def _mappings(front: Front, problem: SearchProblem, arch: _core.Arch, cost_model: str) -> dict[str, object]:
+    """Return the mappings behind the points by "layer bits": as text, as spec/mapping.py reads them, and their cost."""
     workloads = {layer.name: layer.workload for layer in problem.network.layers}
     wanted = {f"{c.name} {c.bits}": c for point in (*front.points, *front.baselines) for c in point.layers}
     mappings: dict[str, object] = {}
     for key, choice in wanted.items():
-        mapping = problem.costs.mapping(choice.name, choice.bits)
+        mapping, workload = problem.costs.mapping(choice.name, choice.bits), workloads[choice.name]
+        cost = evaluate(arch, workload, mapping, bits=choice.bits, model=cost_model)
         mappings[key] = {
-            "text": mapping.to_text(arch, workloads[choice.name]),
+            "text": mapping.to_text(arch, workload),
             "arch": arch.name,
-            "mapping": [
-                {
-                    "level": level.name,
-                    "temporal": [list(loop) for loop in loops.temporal],
-                    "spatial": {
-                        "x": [list(loop) for loop in loops.spatial_x],
-                        "y": [list(loop) for loop in loops.spatial_y],
-                    },
-                    "keep": list(loops.keep),
-                }
-                for level, loops in zip(reversed(arch.levels), reversed(mapping.levels), strict=True)
-            ],
+            "mapping": mapping_json(mapping, arch),
+            "cost": breakdown_json(cost, mapping, arch, workload),
         }
     return {"schema_version": SCHEMA_VERSION, "arch": arch.name, "mappings": mappings}
 
@@ -378,7 +374,10 @@ def _manifest(config: SearchConfig, inputs: SearchInputs) -> dict[str, object]:
     return {
         "kind": "quantloom search",
         "network": inputs.network.name,
+        "data": inputs.data,
         "accuracy_method": inputs.evaluator.name,
+        "layers": [layer.name for layer in inputs.network.layers],
+        "groups": [[inputs.network.edges[e].name for e in group] for group in inputs.network.edge_groups],
         "inputs": dict(inputs.hashes),
         "config": config.to_dict(),
         "energy_sources": energy_sources_json(inputs.arch),

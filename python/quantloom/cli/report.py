@@ -1,0 +1,40 @@
+"""`quantloom report`: a run directory as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from quantloom.cli.output import print_json, print_lines
+from quantloom.cli.parsing import Parser, Subparsers
+from quantloom.cli.units import bytes_text
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Subparsers) -> Parser:
+    """Add the command."""
+    parser = commands.add_parser(
+        "report",
+        help="a run of `search` as one HTML page: front, bits, energy, latency, mappings",
+        description="Write report.html into a run directory: one page that loads nothing from anywhere, with the front "
+        "(a click or the arrow keys choose a point), the bits of every tensor, where energy and cycles go, "
+        "every mapping as a loop nest, the hypervolume, and where each energy is from. `search` writes it "
+        "when it ends; for a run that is under way this command shows what is known so far.",
+        epilog="example:\n  quantloom report runs/demo-1",
+    )
+    parser.add_argument("directory", metavar="DIR", help="the directory of a run of `quantloom search`")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the page and say where it is."""
+    from quantloom.joint_search.run_report import write_report
+
+    path = write_report(Path(args.directory))
+    size = path.stat().st_size
+    if args.json:
+        print_json("report", {"report": str(path), "size_bytes": size})
+    else:
+        print_lines([f"written to {path} ({bytes_text(8 * size)}); open it in a browser"])
