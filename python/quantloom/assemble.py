@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quantloom.joint_search.run import SearchInputs
     from quantloom.mapper.table import CostTable
     from quantloom.quant.data import DataSplits
+    from quantloom.store.database import Store
     from quantloom.workload.from_torch import TracedModel
 
 __all__ = ["DEMO", "Progress", "demo_config", "load_network_and_data", "prepare", "search", "with_bits"]
@@ -41,13 +42,15 @@ def search(
     resume: bool = False,
     threads: int | None = None,
     command: Sequence[str] = (),
+    store: Store | None = None,
     progress: Progress | None = None,
 ) -> Front:
     """Search the bits of every tensor, each with its best mappings, and return the front.
 
     config: what to search; bits it leaves open are one width for each packing class of the accelerator. directory:
     where the run is kept, None to keep nothing; resume: go on with the run in it. threads: of the mapper and of torch,
-    None for all cores; the result does not depend on it. command: the command line, for the manifest.
+    None for all cores; the result does not depend on it. command: the command line, for the manifest. store: where
+    earlier results are looked up and new ones kept; the result is the same without.
     Raises QuantloomError of the part that fails: ArchError, WorkloadError, QuantError, DataError, SearchError.
     """
     from quantloom.joint_search.run import run_search
@@ -55,7 +58,8 @@ def search(
 
     arch = load_arch(config.arch)
     chosen = with_bits(config, arch)
-    inputs = prepare(chosen, arch, threads=threads or len(os.sched_getaffinity(0)), progress=progress)
+    cores = threads or len(os.sched_getaffinity(0))
+    inputs = prepare(chosen, arch, threads=cores, store=store, progress=progress)
     return run_search(
         chosen,
         inputs,
@@ -86,8 +90,10 @@ def with_bits(config: SearchConfig, arch: Arch) -> SearchConfig:
     )
 
 
-def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progress | None = None) -> SearchInputs:
-    """Load, solve and calibrate everything; the bits of the configuration must be given.
+def prepare(
+    config: SearchConfig, arch: Arch, *, threads: int, store: Store | None = None, progress: Progress | None = None
+) -> SearchInputs:
+    """Load, solve and calibrate everything; the bits of the configuration must be given. store: of mapper results.
 
     Raises the errors of every part: WorkloadError, UnsupportedOpError, QuantError, DataError, MappingError.
     """
@@ -95,7 +101,7 @@ def prepare(config: SearchConfig, arch: Arch, *, threads: int, progress: Progres
     traced, data = load_network_and_data(
         config.model, checkpoint=config.checkpoint, data=config.data, threads=threads, progress=report
     )
-    costs = _cost_table(config, arch, traced, threads, report)
+    costs = _cost_table(config, arch, traced, threads, store, report)
     report(0, 0, "calibrating the quantized network")
     from quantloom.joint_search.run import SearchInputs
     from quantloom.quant.data import spread_images
@@ -172,7 +178,9 @@ def _load_weights(model: str, checkpoint: str | None, module: nn.Module, *, untr
         raise SearchError(message, hint="name a file of trained weights as `checkpoint`")
 
 
-def _cost_table(config: SearchConfig, arch: Arch, traced: TracedModel, threads: int, progress: Progress) -> CostTable:
+def _cost_table(
+    config: SearchConfig, arch: Arch, traced: TracedModel, threads: int, store: Store | None, progress: Progress
+) -> CostTable:
     from quantloom.mapper.table import cost_table
 
     chosen = {*(config.weight_bits or ()), *(config.activation_bits or ())}
@@ -188,6 +196,7 @@ def _cost_table(config: SearchConfig, arch: Arch, traced: TracedModel, threads: 
         objective=config.mapping_objective,
         model=config.cost_model,
         threads=threads,
+        store=store,
         progress=report,
     )
 

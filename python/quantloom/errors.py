@@ -16,6 +16,7 @@ __all__ = [
     "QuantloomError",
     "SearchError",
     "SpecError",
+    "StoreError",
     "UnsupportedOpError",
     "WorkloadError",
 ]
@@ -100,6 +101,10 @@ class DataError(QuantloomError):
 
 class SearchError(QuantloomError):
     """A search cannot start or go on: bad configuration, unusable run directory."""
+
+
+class StoreError(QuantloomError):
+    """The store of earlier results cannot be used: held by another process for too long, or of a newer version."""
 
 
 class InternalError(QuantloomError):

@@ -34,6 +34,7 @@ COMMANDS: Final = (
     "show",
     "import",
     "export",
+    "store",
 )
 
 EXIT_DONE, EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130

@@ -26,6 +26,7 @@ __all__ = [
     "add_model",
     "add_objective",
     "add_space",
+    "add_store",
     "add_threads",
     "bits_list",
     "choice",
@@ -258,4 +259,14 @@ def add_threads(parser: Parser) -> None:
         type=count_from(1),
         default=cores,
         help=f"worker threads; results do not depend on it (default: all cores, here {cores})",
+    )
+
+
+def add_store(parser: Parser) -> None:
+    """--store, where results are kept between commands; cli.store_option opens it."""
+    parser.add_argument(
+        "--store",
+        metavar="FILE|none",
+        help="where results are kept and looked up first; they are the same with it and without (default: "
+        "quantloom/store.sqlite in $XDG_CACHE_HOME or ~/.cache)",
     )

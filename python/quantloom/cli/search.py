@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from quantloom.cli.output import bold, print_json, print_lines
-from quantloom.cli.parsing import Parser, Subparsers, add_threads, count_from, default_cost_model
+from quantloom.cli.parsing import Parser, Subparsers, add_store, add_threads, count_from, default_cost_model
 from quantloom.cli.progress import Progress
 from quantloom.cli.saved import check_writable
+from quantloom.cli.store_option import opened_store
 from quantloom.errors import QuantloomError, SearchError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def add_parser(commands: Subparsers) -> Parser:
     )
     parser.add_argument("--seed", metavar="N", type=count_from(0), help="seed of all random choices")
     add_threads(parser)
+    add_store(parser)
     parser.set_defaults(run=run)
     return parser
 
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
 
     config = _read_config(args)
     directory = _choose_directory(args, config)
-    with Progress() as progress:
+    with Progress() as progress, opened_store(args.store, progress.note) as store:
         try:
             front = search(
                 config,
@@ -68,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
                 resume=args.resume is not None,
                 threads=args.threads,
                 command=["quantloom", *args.arguments],
+                store=store,
                 progress=progress,
             )
         except KeyboardInterrupt:

@@ -15,12 +15,14 @@ from quantloom.cli.parsing import (
     add_cost_model,
     add_model,
     add_objective,
+    add_store,
     add_threads,
     bits_list,
     cost_options,
 )
 from quantloom.cli.progress import Progress
 from quantloom.cli.saved import check_writable, write_whole
+from quantloom.cli.store_option import opened_store
 from quantloom.cli.units import plural
 
 __all__ = ["add_parser"]
@@ -47,6 +49,7 @@ def add_parser(commands: Subparsers) -> Parser:
     add_objective(parser)
     add_cost_model(parser)
     add_budget(parser)
+    add_store(parser)
     parser.add_argument("--force", action="store_true", help="write over a file that is there")
     add_threads(parser)
     parser.set_defaults(run=run)
@@ -66,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     check_writable(path, is_forced=args.force, hint="choose another name, or give --force")
     arch, _, network = read_inputs(args.arch, [], args.model)
     bits = args.bits or packing_class_bits(arch)
-    with Progress() as progress:
+    with Progress() as progress, opened_store(args.store, progress.note) as store:
         table = cost_table(
             network,
             arch,
@@ -75,6 +78,7 @@ def run(args: argparse.Namespace) -> None:
             **cost_options(args),
             threads=args.threads,
             budget=args.budget,
+            store=store,
             progress=lambda done, total, layer: progress(done, total, f"mapping {layer}"),
         )
     results = cost_table_results(table, arch, lambda mapping: one_line(mapping, arch))

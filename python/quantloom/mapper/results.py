@@ -52,12 +52,12 @@ def cost_table_results(table: CostTable, arch: Arch, describe: Callable[[Mapping
     rows: list[tuple[Cell, ...]] = []
     for position, layer in enumerate(table.layers, 1):
         for weights, inputs, outputs in itertools.product(table.bits, repeat=3):
-            found = table.optimum(layer, BitWidths(weights=weights, inputs=inputs, outputs=outputs))
+            found = table.entry(layer, BitWidths(weights=weights, inputs=inputs, outputs=outputs))
             numbers: tuple[Cell, ...] = (None, None, None)
-            if found.found:
+            if found.mapping is not None:
                 numbers = (found.energy_pj, found.cycles, found.energy_pj * found.cycles)
-            text = describe(found.mapping) if found.found else None
-            rows.append((position, layer, weights, inputs, outputs, *numbers, found.certificate.exhausted, text))
+            text = None if found.mapping is None else describe(found.mapping)
+            rows.append((position, layer, weights, inputs, outputs, *numbers, found.exhausted, text))
     about = {"arch": arch.name, "arch_source": arch.source, "cost_model": table.model, "objective": table.objective}
     return ResultTable(name="cost_table", columns=COST_TABLE_COLUMNS, rows=tuple(rows), about=about)
 

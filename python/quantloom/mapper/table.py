@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from quantloom import _core
 from quantloom.errors import InfeasibleError, MappingError
 from quantloom.mapper.optimize import Progress
+from quantloom.mapper.stored import Question, TableEntry, recall, remember
+from quantloom.store.database import Store
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.network import Network
 
@@ -37,9 +39,9 @@ class CostTable:
     energy_pj: NDArray[np.float64]
     cycles: NDArray[np.float64]
     shape_of: tuple[int, ...]  # per layer: which of the distinct workloads it is
-    optima: tuple[tuple[_core.Optimum, ...], ...]  # [distinct workload][weights, inputs, outputs flattened]
+    entries: tuple[tuple[TableEntry, ...], ...]  # [distinct workload][weights, inputs, outputs flattened]
 
-    def optimum(self, layer: str, bits: BitWidths) -> _core.Optimum:
+    def entry(self, layer: str, bits: BitWidths) -> TableEntry:
         """What the mapper found for a layer at these bits. Raises MappingError for a layer or bits not in the table."""
         try:
             shape = self.shape_of[self.layers.index(layer)]
@@ -48,20 +50,20 @@ class CostTable:
             message = f"cost table: no entry for layer '{layer}' at bits {bits}"
             raise MappingError(message, hint=f"the table holds bits {', '.join(map(str, self.bits))}") from None
         width = len(self.bits)
-        return self.optima[shape][(positions[0] * width + positions[1]) * width + positions[2]]
+        return self.entries[shape][(positions[0] * width + positions[1]) * width + positions[2]]
 
     def mapping(self, layer: str, bits: BitWidths) -> _core.Mapping:
         """The best mapping of a layer at these bits. Raises InfeasibleError if nothing fits there."""
-        found = self.optimum(layer, bits)
-        if not found.found:
+        mapping = self.entry(layer, bits).mapping
+        if mapping is None:
             message = f"cost table: no mapping of layer '{layer}' fits at bits {bits}"
             raise InfeasibleError(message, hint="use fewer bits")
-        return found.mapping
+        return mapping
 
     @property
     def is_proven(self) -> bool:
         """True if every entry is the optimum of its mapspace."""
-        return all(found.certificate.exhausted for row in self.optima for found in row)
+        return all(found.exhausted for row in self.entries for found in row)
 
 
 def packing_class_bits(arch: _core.Arch, *, least: int = 2, most: int = 8) -> tuple[int, ...]:
@@ -97,11 +99,13 @@ def cost_table(
     selection: str = "all",
     threads: int = 0,
     budget: int = 0,
+    store: Store | None = None,
     progress: Progress | None = None,
 ) -> CostTable:
     """Solve every layer at every combination of `bits`; equal layers and widths that pack alike are solved once.
 
-    packing, psum_bits: as for `evaluate`.
+    packing, psum_bits: as for `evaluate`. store: where results are looked up first and kept; the table is the same
+    with it and without.
 
     Raises MappingError if a width exceeds a word of the architecture. Combinations that fit nowhere get infinite cost.
     """
@@ -111,11 +115,28 @@ def cost_table(
     shape_of = tuple(distinct.setdefault(layer.workload.renamed("layer"), len(distinct)) for layer in network.layers)
     first_layer = [network.layers[shape_of.index(shape)].name for shape in range(len(distinct))]
 
-    def solve(workload: _core.Workload, poll: Callable[[int, int], None]) -> tuple[_core.Optimum, ...]:
-        found = _core.optimize(
+    questions = {
+        workload: Question(
             arch,
             workload,
             settings,
+            objective=objective,
+            model=model,
+            packing=packing,
+            psum_bits=psum_bits,
+            selection=selection,
+            budget=budget,
+        )
+        for workload in (distinct if store is not None else ())
+    }
+    known = {} if store is None else {w: recall(store, question, settings) for w, question in questions.items()}
+    missing = {w: [i for i in range(len(settings)) if i not in known.get(w, {})] for w in distinct}
+
+    def solve(workload: _core.Workload, poll: Callable[[int, int], None]) -> dict[int, TableEntry]:
+        found = _core.optimize(
+            arch,
+            workload,
+            [settings[i] for i in missing[workload]],
             objective=objective,
             model=model,
             packing=packing,
@@ -125,12 +146,19 @@ def cost_table(
             budget=budget,
             progress=poll,
         )
-        return tuple(found)
+        return {i: TableEntry.of(optimum) for i, optimum in zip(missing[workload], found, strict=True)}
 
-    optima = _solve_all(solve, tuple(distinct), first_layer, threads or os.cpu_count() or 1, progress)
+    def keep(workload: _core.Workload, results: dict[int, TableEntry]) -> None:
+        known[workload] = {**known.get(workload, {}), **results}
+        if store is not None:
+            remember(store, questions[workload], results, settings)
+
+    to_solve = {w: first_layer[shape] for w, shape in distinct.items() if missing[w]}
+    _solve_all(solve, to_solve, keep, threads or os.cpu_count() or 1, progress)
+    entries = tuple(tuple(known[workload][i] for i in range(len(settings))) for workload in distinct)
     cube = (len(widths),) * 3
-    energy = np.array([[o.energy_pj for o in row] for row in optima]).reshape(len(distinct), *cube)
-    cycles = np.array([[o.cycles for o in row] for row in optima]).reshape(len(distinct), *cube)
+    energy = np.array([[o.energy_pj for o in row] for row in entries]).reshape(len(distinct), *cube)
+    cycles = np.array([[o.cycles for o in row] for row in entries]).reshape(len(distinct), *cube)
     index = np.array(shape_of)
     return CostTable(
         layers=tuple(layer.name for layer in network.layers),
@@ -140,7 +168,7 @@ def cost_table(
         energy_pj=energy[index],
         cycles=cycles[index],
         shape_of=shape_of,
-        optima=tuple(optima),
+        entries=entries,
     )
 
 
@@ -149,15 +177,15 @@ class _Stopped(Exception):
 
 
 def _solve_all(
-    solve: Callable[[_core.Workload, Callable[[int, int], None]], tuple[_core.Optimum, ...]],
-    workloads: tuple[_core.Workload, ...],
-    names: list[str],
+    solve: Callable[[_core.Workload, Callable[[int, int], None]], dict[int, TableEntry]],
+    workloads: Mapping[_core.Workload, str],
+    keep: Callable[[_core.Workload, dict[int, TableEntry]], None],
     threads: int,
     progress: Progress | None,
-) -> list[tuple[_core.Optimum, ...]]:
-    """Solve every workload, `threads` of them at a time; the results are in their order.
+) -> None:
+    """Solve every workload, `threads` of them at a time, and keep each result at once, in the calling thread.
 
-    The first error, or Ctrl-C, stops the layers under way within some 50 ms and is raised.
+    workloads: with their names. The first error, or Ctrl-C, stops the layers under way within some 50 ms and is raised.
     """
     stop = threading.Event()
 
@@ -165,16 +193,15 @@ def _solve_all(
         if stop.is_set():
             raise _Stopped
 
-    with ThreadPoolExecutor(max_workers=min(threads, len(workloads))) as pool:
-        pending = {pool.submit(solve, workload, poll): name for workload, name in zip(workloads, names, strict=True)}
-        futures = list(pending)
+    with ThreadPoolExecutor(max_workers=max(1, min(threads, len(workloads)))) as pool:
+        pending = {pool.submit(solve, workload, poll): workload for workload in workloads}
         try:
             for done, future in enumerate(as_completed(pending)):
-                future.result()
+                workload = pending[future]
+                keep(workload, future.result())
                 if progress is not None:
-                    progress(done + 1, len(workloads), pending[future])
+                    progress(done + 1, len(workloads), workloads[workload])
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-        return [future.result() for future in futures]
