@@ -65,7 +65,7 @@ def test_aliases_repeat_their_node(loader: type) -> None:
     [
         ("", "f.yaml:1:1: the file is empty"),
         ("# only a comment\n", "f.yaml:1:1: the file is empty"),
-        ("a: 1\na: 2\n", "f.yaml:2:1: duplicate key `a`, first on line 1"),
+        ("a: 1\na: 2\n", "f.yaml:2:1: duplicate key `a`, first at f.yaml:1:1"),
         ("a: 1\n---\nb: 2\n", "f.yaml:2:1: a second document begins here, expected one"),
         ("a: *x\n", 'f.yaml:1:4: alias "*x" names nothing that ended before it'),
         ("a: &x [*x]\n", 'f.yaml:1:8: alias "*x" names nothing that ended before it'),
@@ -78,7 +78,8 @@ def test_aliases_repeat_their_node(loader: type) -> None:
         ("a: &x {k: 1}\nb:\n  <<: *x\n", "f.yaml:3:3: merge keys (`<<`) are not read\n  hint: write the keys out"),
         (
             "a: 1\na: 2\n? [x]\n: 3\n",
-            "f.yaml:2:1: duplicate key `a`, first on line 1\nf.yaml:3:3: a key is a list or a mapping, expected text",
+            "f.yaml:2:1: duplicate key `a`, first at f.yaml:1:1\n"
+            "f.yaml:3:3: a key is a list or a mapping, expected text",
         ),
     ],
 )

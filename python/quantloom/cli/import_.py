@@ -48,6 +48,13 @@ def add_parser(commands: Subparsers) -> Parser:
         help="where energies come from if no file is an energy table: analytic, timeloop (its built-in numbers), "
         "hwcomponents, or that of an installed package (default: analytic)",
     )
+    timeloop.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a variable of Jinja templates, such as architecture=eyeriss_like; may be given several times",
+    )
     timeloop.set_defaults(run=import_timeloop)
     return parser
 
@@ -63,7 +70,9 @@ def import_timeloop(args: argparse.Namespace) -> None:
 
     arch = None if args.arch is None else load_arch(args.arch)
     workload = None if args.workload is None else load_workload(args.workload)[0]
-    design = load_timeloop(args.files, arch=arch, workload=workload, estimator=args.estimator)
+    design = load_timeloop(
+        args.files, arch=arch, workload=workload, estimator=args.estimator, variables=_variables(args)
+    )
     arch = design.arch or arch
     directory = Path(args.output)
     header = ["Read from Timeloop files: " + ", ".join(Path(file).name for file in args.files)]
@@ -92,6 +101,15 @@ def import_timeloop(args: argparse.Namespace) -> None:
         print_json("import timeloop", body)
     else:
         print_lines(_report(design, files, notes, args))
+
+
+def _variables(args: argparse.Namespace) -> dict[str, str]:
+    """What --set gives."""
+    pairs = [text.partition("=") for text in args.set]
+    for text, (name, sign, _) in zip(args.set, pairs, strict=True):
+        if not sign or not name.isidentifier():
+            args.parser.error(f"--set {text}: expected NAME=VALUE")
+    return {name: value for name, _, value in pairs}
 
 
 def workload_lines(workload: Workload, bits: dict[str, int]) -> tuple[list[str], str | None]:

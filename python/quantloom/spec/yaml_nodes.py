@@ -11,8 +11,7 @@ node, never a type.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -54,11 +53,13 @@ class Dialect:
     """What a kind of file may use beyond plain YAML.
 
     tags: the tags that are read, such as `!Component`. merge_keys: keys that copy the entries of another mapping, where
-    the mapping itself does not have them.
+    the mapping itself does not have them. deep_merge_keys: those of them that also merge mappings in mappings and put
+    the items of lists behind its own, except where a list has the tag `!nomerge`.
     """
 
     tags: frozenset[str] = frozenset()
     merge_keys: frozenset[str] = frozenset()
+    deep_merge_keys: frozenset[str] = frozenset()
 
 
 PLAIN = Dialect()
@@ -265,6 +266,22 @@ class _Frame:
     height: int = 1
 
 
+def _deeply_merged(own: Node, other: Node) -> Node:
+    """`own` with what `other` adds to it: entries that it lacks, at any depth, and items of lists."""
+    if isinstance(own, MappingNode) and isinstance(other, MappingNode):
+        entries = {key.text: (key, value) for key, value in own.entries}
+        for key, value in other.entries:
+            if key.text in entries:
+                own_key, own_value = entries[key.text]
+                entries[key.text] = own_key, _deeply_merged(own_value, value)
+            else:
+                entries[key.text] = key, value
+        return replace(own, entries=tuple(entries.values()))
+    if isinstance(own, SequenceNode) and isinstance(other, SequenceNode) and own.tag != "!nomerge":
+        return replace(own, items=(*own.items, *other.items))
+    return own
+
+
 class _Composer:
     """Builds nodes from parser events, keeping the limits."""
 
@@ -331,27 +348,31 @@ class _Composer:
         parent.size += size
         parent.height = max(parent.height, height + 1)
 
-    def _pairs(self, frame: _Frame) -> Iterator[tuple[ScalarNode, Node]]:
-        first_lines: dict[str, int] = {}
-        merged: list[tuple[ScalarNode, Node]] = []
-        merge_keys = self._problems.dialect.merge_keys
+    def _pairs(self, frame: _Frame) -> list[tuple[ScalarNode, Node]]:
+        found: dict[str, tuple[ScalarNode, Node]] = {}
+        merged: list[tuple[ScalarNode, Node, bool]] = []
+        dialect = self._problems.dialect
         for key, value in zip(frame.children[::2], frame.children[1::2], strict=True):
-            if isinstance(key, ScalarNode) and key.plain and key.text in merge_keys:
-                merged += self._merged(key, value)
+            if isinstance(key, ScalarNode) and key.plain and key.text in dialect.merge_keys:
+                is_deep = key.text in dialect.deep_merge_keys
+                merged += [(*pair, is_deep) for pair in self._merged(key, value)]
             elif not isinstance(key, ScalarNode):
                 self._add(key, "a key is a list or a mapping, expected text")
             elif key.plain and key.text == "<<":
                 self._add(key, "merge keys (`<<`) are not read", "write the keys out")
-            elif key.text in first_lines:
-                shown = quote(key.text[:80])
-                self._add(key, f"duplicate key `{shown}`, first on line {first_lines[key.text]}")
+            elif key.text in found:
+                first = found[key.text][0]
+                place = self._problems.place(first.line, first.column)
+                self._add(key, f"duplicate key `{quote(key.text[:80])}`, first at {place}")
             else:
-                first_lines[key.text] = key.line
-                yield key, value
-        for key, value in merged:
-            if key.text not in first_lines:
-                first_lines[key.text] = key.line
-                yield key, value
+                found[key.text] = key, value
+        for key, value, is_deep in merged:
+            if key.text not in found:
+                found[key.text] = key, value
+            elif is_deep:
+                own_key, own = found[key.text]
+                found[key.text] = own_key, _deeply_merged(own, value)
+        return list(found.values())
 
     def _merged(self, key: ScalarNode, value: Node) -> list[tuple[ScalarNode, Node]]:
         """The entries that a merge key brings: of one mapping, or of several, the first ones first."""

@@ -44,16 +44,18 @@ class _Taken:
     levels: dict[str, Element]  # by every name a target may use
     notes: Notes
     found: list[_core.Constraint] = field(default_factory=list)
-    fixed: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    fixed: dict[tuple[str, str, str], tuple[str, object]] = field(default_factory=dict)
 
-    def fix(self, at: Field, level: str, target: str, what: str) -> bool:
-        """Remember that `what` is fixed; False, with a mistake noted, if it was already."""
+    def fix(self, at: Field, level: str, target: str, what: str, value: object) -> bool:
+        """Remember that `what` is fixed to a value; False if it was already, which is a mistake if to another one."""
         key = (level, target, what)
-        if key in self.fixed:
-            at.fail(f"{what} is fixed a second time, first at {self.fixed[key]}")
-            return False
-        self.fixed[key] = at.where
-        return True
+        if key not in self.fixed:
+            self.fixed[key] = at.where, value
+            return True
+        where, before = self.fixed[key]
+        if before != value:
+            at.fail(f"{what} is fixed a second time, differently, first at {where}", "leave out one of the two")
+        return False
 
 
 def read_constraints(documents: Documents, elements: Sequence[Element], words: Words) -> list[_core.Constraint]:
@@ -143,7 +145,7 @@ def _add_fanout_limits(element: Element, taken: _Taken) -> None:
         )
     )
     for tensor in taken.words.tensors:
-        taken.fixed[element.name, "keep", f"tensor {show(tensor)}"] = where
+        taken.fixed[element.name, "keep", f"tensor {show(tensor)}"] = where, "bypass"
 
 
 def _take(
@@ -181,8 +183,8 @@ def _take_keep(record: Record, field: Field, level: str, origin: _Origin, taken:
     if both:
         field.fail(f"data space {show(both[0])} is in keep and in bypass, expected it in one of them")
         return
-    for tensor in (*keep, *bypass):
-        taken.fix(field, level, "keep", f"tensor {show(tensor)}")
+    keep = [tensor for tensor in keep if taken.fix(field, level, "keep", f"tensor {show(tensor)}", "keep")]
+    bypass = [tensor for tensor in bypass if taken.fix(field, level, "keep", f"tensor {show(tensor)}", "bypass")]
     if keep or bypass:
         taken.found.append(
             _core.Constraint(origin=origin, level=level, target="keep", keep=keep, bypass=bypass, where=field.where)
@@ -201,20 +203,23 @@ def _take_block(record: Record, field: Field, level: str, kind: str, origin: _Or
         if key == "factors_only":
             factors += [(dim, "=", 1) for dim in dims if dim not in {term.dim for term in terms}]
     factors += [(dim, "=", 1) for dim in _not_iterated(record, taken) if dim not in {f[0] for f in factors}]
-    for dim, relation, _ in factors:
-        if relation == "=":
-            taken.fix(record.optional("factors") or field, level, kind, f"the factor of dim {show(dim)}")
+    at = record.optional("factors") or field
+    factors = [
+        (dim, relation, value)
+        for dim, relation, value in factors
+        if relation != "=" or taken.fix(at, level, kind, f"the factor of dim {show(dim)}", value)
+    ]
     permutation = record.optional("permutation")
     inner, outer = ([], []) if permutation is None else read_permutation(permutation, dims)
-    if permutation is not None:
-        taken.fix(permutation, level, kind, "the permutation")
+    if permutation is not None and not taken.fix(permutation, level, kind, "the permutation", (inner, outer)):
+        permutation = None
     split_field = record.optional("split")
     split = None
     if split_field is not None and kind == "temporal":
         split_field.fail("`split` in a temporal constraint, expected it in a spatial one")
     elif split_field is not None:
-        split = min(split_field.integer(minimum=0), len(dims))
-        taken.fix(split_field, level, kind, "the split")
+        split = len(dims) if _is_all(split_field) else min(split_field.integer(minimum=0), len(dims))
+        split = split if taken.fix(split_field, level, kind, "the split", split) else None
     if factors or permutation is not None or split is not None:
         taken.found.append(
             _core.Constraint(
@@ -222,13 +227,18 @@ def _take_block(record: Record, field: Field, level: str, kind: str, origin: _Or
                 level=level,
                 target=kind,
                 factors=factors,
-                permutation_inner=inner,
-                permutation_outer=outer,
+                permutation_inner=inner if permutation is not None else [],
+                permutation_outer=outer if permutation is not None else [],
                 has_permutation=permutation is not None,
                 split=split,
                 where=field.where,
             )
         )
+
+
+def _is_all(field: Field) -> bool:
+    """Whether a split is the expression by which the exercises put all dims on x."""
+    return "".join(field.text_or_empty().split()) == "len(spec.problem.instance)"
 
 
 def _not_iterated(record: Record, taken: _Taken) -> list[str]:

@@ -6,7 +6,6 @@ What a file says and quantloom does not take over is noted, never passed over in
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -14,14 +13,16 @@ from typing import Final, Literal
 from quantloom.errors import SpecError
 from quantloom.spec.reader import Field, did_you_mean
 from quantloom.spec.yaml_nodes import Dialect, Problems, decode
+from quantloom.timeloop.templates import TemplateProblems, decode_template, is_template
 
-__all__ = ["NODE_TAGS", "Documents", "Note", "Notes", "read_documents"]
+__all__ = ["NODE_TAGS", "Documents", "Note", "Notes", "is_empty", "read_documents"]
 
 NODE_TAGS: Final = ("!Component", "!Container", "!Parallel", "!Pipelined", "!Hierarchical", "!Nothing")
 _SCALAR_TAGS = ("str", "int", "float", "bool", "null", "map", "seq")
 _DIALECT = Dialect(
-    tags=frozenset({*NODE_TAGS, *(f"tag:yaml.org,2002:{tag}" for tag in _SCALAR_TAGS)}),
+    tags=frozenset({*NODE_TAGS, "!nomerge", *(f"tag:yaml.org,2002:{tag}" for tag in _SCALAR_TAGS)}),
     merge_keys=frozenset({"<<", "<<<"}),
+    deep_merge_keys=frozenset({"<<<"}),
 )
 # What a section is called in the files -> what it is called here.
 _SECTIONS: Final[Mapping[str, str]] = {
@@ -40,9 +41,8 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "globals": "ignored",
     "dumped_by_timeloop_front_end": "ignored",
     "sparse_optimizations": "sparse_optimizations",
+    "extra_mapping_constraints": "mapspace_constraints",
 }
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
-
 NoteKind = Literal["assumed", "dropped"]
 
 
@@ -89,8 +89,9 @@ class Documents:
         return self.sections.get(name, [])
 
     def one(self, name: str) -> Field | None:
-        """The section of this name; a second one is a mistake."""
+        """The section of this name; a second one is a mistake. One that is empty counts where no other one is."""
         found = self.all(name)
+        found = [section for section in found if not is_empty(section)] or found[:1]
         for other in found[1:]:
             other.fail(f"a second `{name}`, the first is at {found[0].where}", "give one of the two files")
         return found[0] if found else None
@@ -114,19 +115,27 @@ class Documents:
             raise SpecError("\n".join(str(error) for error in errors))
 
 
-def read_documents(texts: Sequence[tuple[str, str]]) -> Documents:
-    """Take (name of file, its text) pairs apart; mistakes are collected in the result, nothing is raised."""
+def is_empty(section: Field) -> bool:
+    """Such as the mapping that the front end writes where there is none."""
+    return section.is_null or (section.is_sequence and not section.items())
+
+
+def read_documents(texts: Sequence[tuple[str, str]], variables: Mapping[str, str] | None = None) -> Documents:
+    """Take (name of file, its text) pairs apart; mistakes are collected in the result, nothing is raised.
+
+    variables: what templates may name.
+    """
     documents = Documents()
     for where, text in texts:
-        problems = Problems(where, _DIALECT)
+        problems = TemplateProblems(where, _DIALECT)
         documents.problems.append(problems)
         try:
-            _refuse_templates(where, text)
-            root = Field(decode(text, problems), "", problems)
+            node = decode_template(text, variables or {}, problems) if is_template(text) else decode(text, problems)
         except SpecError as error:
             documents.refused.append(error)
             continue
-        _take_sections(root, documents)
+        if node is not None:
+            _take_sections(Field(node, "", problems), documents)
     return documents
 
 
@@ -144,14 +153,3 @@ def _take_sections(root: Field, documents: Documents) -> None:
 def _anchor_holders(root: Field) -> list[str]:
     """Top-level keys that only hold an anchor for others to use; by custom they say so in their name."""
     return [key.text_or_empty() for key, _ in root.entries() if key.text_or_empty().endswith("_ignore")]
-
-
-def _refuse_templates(where: str, text: str) -> None:
-    """A Jinja template is no YAML; what it would become is for its own tool to say."""
-    found = _TEMPLATE.search(text)
-    if found is None:
-        return
-    line = text.count("\n", 0, found.start()) + 1
-    column = found.start() - text.rfind("\n", 0, found.start())
-    message = f"{where}:{line}:{column}: read the Jinja template `{found.group()[:60]}`, expected plain YAML"
-    raise SpecError(message, hint="render it first (timeloopfe writes parsed-processed-input.yaml, which is read)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,7 +13,7 @@ from quantloom.spec.arch import MAX_LEVELS
 from quantloom.spec.reader import show
 from quantloom.spec.yaml_nodes import read_text
 from quantloom.timeloop.constraints import Words, read_constraints
-from quantloom.timeloop.documents import Documents, Note, read_documents
+from quantloom.timeloop.documents import Documents, Note, is_empty, read_documents
 from quantloom.timeloop.elements import Element, read_elements
 from quantloom.timeloop.energies import Energies
 from quantloom.timeloop.levels import build_arithmetic, build_level
@@ -47,11 +47,13 @@ def load_timeloop(
     arch: _core.Arch | None = None,
     workload: _core.Workload | None = None,
     estimator: str = "analytic",
+    variables: Mapping[str, str] | None = None,
 ) -> TimeloopDesign:
     """Read any number of Timeloop files together; each may hold any of the sections.
 
     arch, workload: what a mapping is for, where the files do not describe it. estimator: energies where no table is
-    given. Raises SpecError with every mistake of all files as file:line:column.
+    given. variables: what Jinja templates name, such as {"architecture": "eyeriss_like"}. Raises SpecError with every
+    mistake of all files as file:line:column.
     """
     texts: list[tuple[str, str]] = []
     unread: list[SpecError] = []
@@ -60,7 +62,7 @@ def load_timeloop(
             texts.append((fspath(path), read_text(path)))
         except SpecError as error:
             unread.append(error)
-    documents = read_documents(texts)
+    documents = read_documents(texts, variables)
     documents.refused[:0] = unread
     return _read(documents, arch, workload, estimator)
 
@@ -71,9 +73,10 @@ def parse_timeloop(
     arch: _core.Arch | None = None,
     workload: _core.Workload | None = None,
     estimator: str = "analytic",
+    variables: Mapping[str, str] | None = None,
 ) -> TimeloopDesign:
     """As load_timeloop(), from (name of file, text) pairs."""
-    return _read(read_documents(texts), arch, workload, estimator)
+    return _read(read_documents(texts, variables), arch, workload, estimator)
 
 
 def _read(
@@ -107,8 +110,8 @@ def _read_mapping(
     documents: Documents, arch: _core.Arch | None, workload: _core.Workload | None
 ) -> _core.Mapping | None:
     section = documents.one("mapping")
-    if section is None or section.is_null or (section.is_sequence and not section.items()):
-        return None  # the front end writes an empty one where there is none
+    if section is None or is_empty(section):
+        return None
     if arch is None or workload is None:
         missing = [word for word, found in (("architecture", arch), ("problem", workload)) if found is None]
         section.fail(f"a mapping without its {' and '.join(missing)}", "give those files too, or --arch and --workload")

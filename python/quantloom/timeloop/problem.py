@@ -99,7 +99,7 @@ def _read_shape(
             "`read_write: true` marks the output",
         )
     return (
-        "layer" if name_field is None else name_field.name(),
+        "layer" if name_field is None or not name_field.text_or_empty() else name_field.name(),
         dims,
         coefficients,
         tensors,
