@@ -101,3 +101,23 @@ def test_a_mapping_needs_its_layer(quantloom: Run) -> None:
 def test_what_the_format_cannot_say_is_printed(quantloom: Run, name: str) -> None:
     result = quantloom("export", "timeloop", "--arch", name, "-o", "out")
     assert "not in the files: relax_indivisible_factors" in result.out
+
+
+def test_templates_take_their_variables_from_the_command_line(quantloom: Run, directory: Path) -> None:
+    text = "problem: {instance: {C: {{c}}, M: 2, R: 1, S: 1, N: 1, P: 1, Q: 1}}\n"
+    (directory / "top.yaml.jinja2").write_text(text)
+    assert "C=5 M=2" in quantloom("import", "timeloop", "top.yaml.jinja2", "--set", "c=5", "-o", "a").out
+    result = quantloom("import", "timeloop", "top.yaml.jinja2", "-o", "b")
+    assert result.code == 1
+    assert "top.yaml.jinja2:1:25: in the template tag `{{c}}`: the variable `c` is not set" in result.err
+    assert "--set c=VALUE" in result.err
+
+
+@pytest.mark.parametrize(("version", "word"), [("0.3", "subtree:"), ("0.4", "- !Component")])
+def test_an_accelerator_is_exported_in_either_format(quantloom: Run, directory: Path, version: str, word: str) -> None:
+    assert quantloom("export", "timeloop", "--arch", "simba", "--format", version, "-o", "out").code == 0
+    text = (directory / "out" / "architecture.yaml").read_text()
+    assert f"version: {version}" in text
+    assert word in text
+    files = [str(path) for path in sorted((directory / "out").glob("*.yaml"))]
+    assert "256 units LMAC" in quantloom("import", "timeloop", *files, "-o", "back").out

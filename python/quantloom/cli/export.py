@@ -26,7 +26,7 @@ def add_parser(commands: Subparsers) -> Parser:
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, title="kinds")
     timeloop = kinds.add_parser(
         "timeloop",
-        help="Timeloop v0.3: architecture, constraints, ERT and ART, problem, mapping",
+        help="Timeloop v0.3 or v0.4: architecture, constraints, ERT and ART, problem, mapping",
         description="Write an accelerator as architecture.yaml, constraints.yaml and tables.yaml (ERT and ART), and "
         "where they are given a layer as problem.yaml and its mapping as mapping.yaml. timeloop-model wants all but "
         "the constraints, timeloop-mapper all but the mapping.",
@@ -41,6 +41,13 @@ def add_parser(commands: Subparsers) -> Parser:
     timeloop.add_argument("--mapping", metavar="M.yaml", help="a mapping of that layer")
     timeloop.add_argument(
         "--bits", metavar="BITS", help=f"the problem's bitwidths: {BITS_HELP}; default: the layer's own"
+    )
+    timeloop.add_argument(
+        "--format",
+        dest="version",
+        choices=["0.3", "0.4"],
+        default="0.3",
+        help="version of the format: 0.3 (default), or 0.4, which Timeloop's Python front end reads",
     )
     timeloop.set_defaults(run=export_timeloop)
     return parser
@@ -73,7 +80,7 @@ def _texts(args: argparse.Namespace) -> tuple[Arch, dict[str, str], list[str]]:
     from quantloom.spec.bits import load_bits
     from quantloom.spec.together import load_mapped_layer
     from quantloom.spec.workload import load_workload
-    from quantloom.timeloop import write
+    from quantloom.timeloop import write, write_v04
 
     workload = mapping = bits = None
     if args.mapping is not None:
@@ -84,13 +91,15 @@ def _texts(args: argparse.Namespace) -> tuple[Arch, dict[str, str], list[str]]:
     if args.workload is not None and workload is None:
         workload, own_bits = load_workload(args.workload)
         bits = load_bits(args.bits).for_workload() if args.bits else own_bits
+    is_new = args.version == "0.4"
     texts = {
-        "architecture.yaml": write.dump_architecture(arch),
-        "constraints.yaml": write.dump_constraints(arch),
-        "tables.yaml": write.dump_tables(arch),
+        "architecture.yaml": write_v04.dump_architecture_v04(arch) if is_new else write.dump_architecture(arch),
+        "constraints.yaml": write_v04.dump_constraints_v04(arch) if is_new else write.dump_constraints(arch),
+        "tables.yaml": write_v04.dump_tables_v04(arch) if is_new else write.dump_tables(arch),
     }
     if workload is not None:
-        texts["problem.yaml"] = write.dump_problem(workload, bits_by_tensor(bits, workload))
+        texts["problem.yaml"] = write.dump_problem(workload, bits_by_tensor(bits, workload), version=args.version)
         if mapping is not None:
-            texts["mapping.yaml"] = write.dump_mapping(mapping, arch, workload)
-    return arch, texts, write.unsaid(arch)
+            dump = write_v04.dump_mapping_v04 if is_new else write.dump_mapping
+            texts["mapping.yaml"] = dump(mapping, arch, workload)
+    return arch, texts, write_v04.unsaid_v04(arch) if is_new else write.unsaid(arch)

@@ -15,7 +15,10 @@ from quantloom.errors import MappingError, SpecError, WorkloadError
 from quantloom.spec.arch_text import number
 from quantloom.timeloop.problem import CONV_DIMS
 
-__all__ = ["dump_architecture", "dump_constraints", "dump_mapping", "dump_problem", "dump_tables", "unsaid"]
+__all__ = [
+    *("action_line", "check_name", "dump_architecture", "dump_constraints", "dump_mapping", "dump_problem"),
+    *("dump_tables", "storage_attributes", "unsaid"),
+]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ROOT = "system"
@@ -26,16 +29,21 @@ def dump_architecture(arch: Arch) -> str:
 
     Raises SpecError for a level whose name Timeloop cannot read.
     """
+    check_name(arch)
+    lines = ["architecture:", "  version: 0.3", "  subtree:", f"    - name: {_ROOT}", "      local:"]
+    for level in reversed(arch.levels):
+        lines += _component(level, "DRAM" if level.is_dram else "SRAM", storage_attributes(level))
+    lines += _component(arch.arithmetic, "intmac", {"datawidth": str(arch.arithmetic.word_bits)})
+    return "\n".join(lines) + "\n"
+
+
+def check_name(arch: Arch) -> None:
+    """Raise SpecError for a level or unit whose name Timeloop cannot read."""
     units: list[Level | Arithmetic] = [*arch.levels, arch.arithmetic]
     for unit in units:
         if _NAME.fullmatch(unit.name) is None:
             message = f"Timeloop cannot read the name {unit.name!r} of {arch.name}, expected letters, digits and _"
             raise SpecError(message, hint="rename it in the architecture file")
-    lines = ["architecture:", "  version: 0.3", "  subtree:", f"    - name: {_ROOT}", "      local:"]
-    for level in reversed(arch.levels):
-        lines += _component(level, "DRAM" if level.is_dram else "SRAM", _storage_attributes(level))
-    lines += _component(arch.arithmetic, "intmac", {"datawidth": str(arch.arithmetic.word_bits)})
-    return "\n".join(lines) + "\n"
 
 
 def dump_tables(arch: Arch) -> str:
@@ -51,10 +59,10 @@ def dump_tables(arch: Arch) -> str:
         }
         if level.leak_energy_pj:
             actions["leak"] = (level.leak_energy_pj, "")
-        lines += [_action(name, pj, source) for name, (pj, source) in actions.items()]
+        lines += [action_line(name, pj, source) for name, (pj, source) in actions.items()]
     unit = arch.arithmetic
     lines += [f"    - name: {_path(unit)}", "      actions:"]
-    lines.append(_action("mac_random", unit.energy_pj, unit.energy_source))
+    lines.append(action_line("mac_random", unit.energy_pj, unit.energy_source))
     lines += ["ART:", "  version: 0.3", "  tables:"]
     parts: list[Level | Arithmetic] = [*reversed(arch.levels), unit]
     for part in parts:
@@ -73,8 +81,10 @@ def dump_constraints(arch: Arch) -> str:
     return "\n".join(lines) + "\n"
 
 
-def dump_problem(workload: Workload, bits: MappingType[str, int] | None = None) -> str:
+def dump_problem(workload: Workload, bits: MappingType[str, int] | None = None, *, version: str = "0.3") -> str:
     """The `problem` section: shape and instance, with `bitwidths` where bits are given.
+
+    version: "0.3", or "0.4" for its way of writing keys.
 
     Coefficients are Timeloop's Wstride, ... for a convolution, else named after tensor and dim.
     Raises WorkloadError for a name that Timeloop cannot read.
@@ -98,12 +108,18 @@ def dump_problem(workload: Workload, bits: MappingType[str, int] | None = None) 
                     terms.append(f"[{dim}, {name}]")
             spaces.append(f"          - [{', '.join(terms)}]")
         if tensor.is_output:
-            spaces.append("        read-write: true")
+            spaces.append(f"        {'read_write' if version == '0.4' else 'read-write'}: true")
     title = re.sub(r"\W", "_", workload.name) or "layer"
-    lines = ["problem:", "  shape:", f'    name: "{title}"', f"    dimensions: [{', '.join(workload.dims)}]"]
+    lines = [
+        "problem:",
+        *(["  version: 0.4"] if version == "0.4" else []),
+        "  shape:",
+        f'    name: "{title}"',
+        f"    dimensions: [{', '.join(workload.dims)}]",
+    ]
     lines.append("    coefficients:" if coefficients else "    coefficients: []")
     lines += [f"      - {{name: {name}, default: 1}}" for name in coefficients]
-    lines += ["    data-spaces:", *spaces, "  instance:"]
+    lines += ["    data_spaces:" if version == "0.4" else "    data-spaces:", *spaces, "  instance:"]
     lines += [f"    {name}: {value}" for name, value in (*workload.dims.items(), *coefficients.items())]
     if bits:
         lines += ["    bitwidths:", *(f"      {tensor}: {width}" for tensor, width in bits.items())]
@@ -183,7 +199,8 @@ def _component(unit: Level | Arithmetic, class_name: str, attributes: MappingTyp
     ]
 
 
-def _storage_attributes(level: Level) -> dict[str, str]:
+def storage_attributes(level: Level) -> dict[str, str]:
+    """The attributes of a component, by the names that v0.3 files use."""
     attributes = {
         "word-bits": str(level.word_bits),
         "block-size": str(level.block_words),
@@ -212,7 +229,8 @@ def _quoted_path(unit: Level | Arithmetic) -> str:
     return f'"{_path(unit)}"'
 
 
-def _action(name: str, energy_pj: float, source: str) -> str:
+def action_line(name: str, energy_pj: float, source: str) -> str:
+    """One action of an energy table, with the source of its energy as a comment."""
     printable = "".join(char if char.isprintable() else " " for char in source)
     comment = f"  # {printable}" if source else ""
     return f"        - {{name: {name}, arguments: {{}}, energy: {number(energy_pj)}}}{comment}"
