@@ -12,7 +12,7 @@ from quantloom.testing.toy_search import TOY_BITS, ToyEvaluator, toy_inputs
 from quantloom.workload.network import BitAssignment
 
 CONFIG = SearchConfig(model="toy", arch="eyeriss", evaluations=40, population=10, seeds=6)
-HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028'\"@@DATA@@"
+HOSTILE = "$x_{$</script><img src=x onerror=alert(1)>&\u2028'\"@@DATA@@"
 """A name that would end a script, start another and break a template if it were not escaped."""
 
 

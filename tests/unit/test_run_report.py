@@ -13,7 +13,7 @@ import pytest
 from quantloom.errors import SearchError
 from quantloom.joint_search import run_report
 from quantloom.joint_search.journal import JOURNAL
-from quantloom.joint_search.run_report import read_run, write_report
+from quantloom.joint_search.run_report import read_run, write_report, write_run_figures
 from quantloom.report.page import embedded_json
 from report_runs import HOSTILE, finished_run, stopped_run
 
@@ -28,7 +28,7 @@ def no_picture() -> Any:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return finished_run(tmp_path_factory.mktemp("runs") / "finished")
+    return finished_run(tmp_path_factory.mktemp("runs") / "finished", name="$x_{$")
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +178,20 @@ def test_embedded_json_has_no_character_that_markup_starts_with() -> None:
     assert json.loads(text) == value
     with pytest.raises(ValueError, match="Out of range"):
         embedded_json(float("nan"))
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+def test_the_plots_are_drawn_for_papers(finished: Path, tmp_path: Path, form: str) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    written = write_run_figures(tmp_path / "run", form, label="uniform-4")
+    names = ("front", "bits", "energy_by_level", "energy_by_layer", "latency", "hypervolume")
+    assert [path.name for path in written] == [f"{name}.{form}" for name in names]
+    for path in written:
+        assert path.read_bytes().startswith(b"\x89PNG" if form == "png" else b"<?xml")
+    with pytest.raises(SearchError, match="has no point 'front-99'"):
+        write_run_figures(tmp_path / "run", form, label="front-99")
+
+
+def test_an_unfinished_run_has_the_plots_that_it_can_have(stopped: Path, tmp_path: Path) -> None:
+    shutil.copytree(stopped, tmp_path / "run")
+    assert [path.stem for path in write_run_figures(tmp_path / "run", "svg")] == ["front", "bits", "hypervolume"]

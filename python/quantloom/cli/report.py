@@ -8,6 +8,7 @@ from pathlib import Path
 from quantloom.cli.output import print_json, print_lines
 from quantloom.cli.parsing import Parser, Subparsers
 from quantloom.cli.units import bytes_text
+from quantloom.report.figures import FIGURE_FORMATS
 
 __all__ = ["add_parser"]
 
@@ -24,17 +25,32 @@ def add_parser(commands: Subparsers) -> Parser:
         epilog="example:\n  quantloom report runs/demo-1",
     )
     parser.add_argument("directory", metavar="DIR", help="the directory of a run of `quantloom search`")
+    parser.add_argument(
+        "--figures",
+        metavar="FORMAT",
+        choices=FIGURE_FORMATS,
+        help="write the plots for a paper into DIR/figures: png, svg or pdf",
+    )
+    parser.add_argument(
+        "--point", metavar="LABEL", help="the point whose energy and latency the plots show, such as front-03"
+    )
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the page and say where it is."""
-    from quantloom.joint_search.run_report import write_report
+    from quantloom.joint_search.run_report import write_report, write_run_figures
 
-    path = write_report(Path(args.directory))
+    directory = Path(args.directory)
+    if args.point is not None and args.figures is None:
+        args.parser.error("--point chooses what --figures draws; give both")
+    path = write_report(directory)
     size = path.stat().st_size
+    figures = [] if args.figures is None else write_run_figures(directory, args.figures, label=args.point)
     if args.json:
-        print_json("report", {"report": str(path), "size_bytes": size})
-    else:
-        print_lines([f"written to {path} ({bytes_text(8 * size)}); open it in a browser"])
+        print_json("report", {"report": str(path), "size_bytes": size, "figures": [str(each) for each in figures]})
+        return
+    print_lines([f"written to {path} ({bytes_text(8 * size)}); open it in a browser"])
+    if figures:
+        print_lines([f"figures in {directory / 'figures'}: {', '.join(each.name for each in figures)}"])

@@ -14,6 +14,8 @@ import numpy as np
 from quantloom.errors import SearchError
 from quantloom.joint_search.config import Objective
 from quantloom.joint_search.pareto import FloatArray, best_point_at_least_as_accurate
+from quantloom.report.notebook import html_result, html_table
+from quantloom.report.plot import CostAxis
 from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
 from quantloom.workload.bits import BitWidths
 
@@ -261,9 +263,27 @@ class Front:
         """Return the table as a pandas data frame. Raises QuantloomError if pandas is not installed."""
         return self.to_table().to_frame()
 
+    def _repr_html_(self) -> str:
+        """The points and baselines as a notebook shows them."""
+        scale, unit = CostAxis.of("energy_pj").scaled(max(p.energy_pj for p in (*self.points, *self.baselines)))
+        titles = ("point", "validation", "test", f"energy, {unit}", "cycles", "bits of weights", "bits of activations")
+        rows = [
+            (
+                p.label,
+                _percent(p.accuracy_validation),
+                _percent(p.accuracy_test),
+                f"{p.energy_pj * scale:.4g}",
+                f"{p.latency_cycles:,.0f}",
+                f"{p.average_weight_bits:.2f}",
+                f"{p.average_activation_bits:.2f}",
+            )
+            for p in (*self.points, *self.baselines)
+        ]
+        return html_result(f"{self.network} on {self.arch}", self.summary().splitlines()[:2], html_table(titles, rows))
+
     def plot(self, path: Path | str, *, objective: Objective | None = None) -> None:
         """Draw a PNG: a hardware objective (by default the first of the search) against accuracy on validation."""
-        from quantloom.report.plot import CostAxis, plot_front
+        from quantloom.report.plot import plot_front
 
         chosen = objective or self.hardware_objectives[0]
         if chosen not in self.hardware_objectives:

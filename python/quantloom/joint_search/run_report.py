@@ -20,10 +20,11 @@ from quantloom.joint_search.journal import (
     read_manifest,
 )
 from quantloom.joint_search.pareto import FloatArray, hypervolume, non_dominated
+from quantloom.report.figures import write_figures
 from quantloom.report.page import MAX_PAGE_BYTES, render_page
 from quantloom.workload.network import BitAssignment
 
-__all__ = ["read_run", "write_report"]
+__all__ = ["read_run", "write_report", "write_run_figures"]
 
 _Json: TypeAlias = dict[str, Any]  # Any: plain values as JSON has them, on their way to the page
 _MAX_CANDIDATES: Final = 4000
@@ -62,6 +63,29 @@ def write_report(run_directory: Path | str) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def write_run_figures(run_directory: Path | str, form: str, *, label: str | None = None) -> list[Path]:
+    """Write the plots of the report as png, svg or pdf into the directory's folder `figures`; return their paths.
+
+    label: the point whose energy and latency are drawn, by default the last of the front. Raises SearchError as
+    write_report, or for a label that no point has.
+    """
+    directory = Path(run_directory)
+    run = read_run(directory)
+    everything = {point["label"]: point for point in (*run["points"], *run["baselines"])}
+    if not everything:
+        message = f"{directory}: nothing is measured yet, so there is nothing to draw"
+        raise SearchError(message, hint="wait for the first evaluations")
+    if label is not None and label not in everything:
+        message = f"{directory} has no point {label!r}"
+        raise SearchError(message, hint=f"the points are {', '.join(everything)}")
+    point = everything[label] if label is not None else (run["points"] or run["baselines"])[-1]
+    try:
+        return write_figures(run, point, directory / "figures", form)
+    except OSError as error:
+        message = f"cannot write {directory / 'figures'}: {error.strerror or error}"
+        raise SearchError(message, hint="choose a directory that can be written") from error
 
 
 def read_run(directory: Path) -> _Json:

@@ -17,6 +17,7 @@ from quantloom import _core
 from quantloom.errors import InfeasibleError, MappingError
 from quantloom.mapper.optimize import Progress
 from quantloom.mapper.stored import Question, TableEntry, recall, remember
+from quantloom.report.notebook import html_result, html_table
 from quantloom.store.database import Store
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.network import Network
@@ -59,6 +60,26 @@ class CostTable:
             message = f"cost table: no mapping of layer '{layer}' fits at bits {bits}"
             raise InfeasibleError(message, hint="use fewer bits")
         return mapping
+
+    def _repr_html_(self) -> str:
+        """Energy and cycles of every layer at uniform bits, as a notebook shows them."""
+        titles = ("layer", *(f"{bits} bit: pJ / cycles" for bits in self.bits))
+        rows = [
+            (
+                layer,
+                *(
+                    f"{self.energy_pj[i, b, b, b]:.5g} / {self.cycles[i, b, b, b]:.5g}"
+                    if np.isfinite(self.energy_pj[i, b, b, b])
+                    else "nothing fits"
+                    for b in range(len(self.bits))
+                ),
+            )
+            for i, layer in enumerate(self.layers)
+        ]
+        proven = "every entry is proven" if self.is_proven else "not every entry is proven"
+        settings = f"objective {self.objective}, {self.model} model, {proven}"
+        note = f"Uniform bits of {len(self.bits) ** 3} combinations; {settings}."
+        return html_result(f"Cost table of {len(self.layers)} layers", [note], html_table(titles, rows))
 
     @property
     def is_proven(self) -> bool:

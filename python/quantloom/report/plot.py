@@ -7,7 +7,7 @@ two-bit networks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["CostAxis", "plot_front"]
+__all__ = ["CostAxis", "literal", "plot_front"]
 
 _FRONT, _UNIFORM, _CANDIDATE, _TEXT = "#0072B2", "#D55E00", "#8C8C8C", "#333333"
 _LEAST_ERROR = 1e-4  # an accuracy above 99.99 % is drawn there
@@ -53,6 +53,11 @@ class CostAxis:
         return self.per_unit / _PREFIXES[prefix], f"{prefix}{self.unit}"
 
 
+def literal(texts: Iterable[str]) -> list[str]:
+    """Texts as they stand: matplotlib would take what is between dollar signs for a formula."""
+    return [text.replace("$", r"\$") for text in texts]
+
+
 def plot_front(
     path: Path,
     *,
@@ -63,7 +68,7 @@ def plot_front(
     candidates: Sequence[CostPoint],
     float_accuracy: float,
 ) -> None:
-    """Write a PNG of 1200 x 800 pixels.
+    """Write a figure in the format of the path's suffix; a PNG has 1200 x 800 pixels.
 
     points: the front, cheapest first. baselines: (bits, cost, accuracy). candidates: everything evaluated. Costs in
     the unit of the data (pJ, cycles, pJ*cycles, bits), accuracies in 0..1.
@@ -83,9 +88,9 @@ def plot_front(
     _set_scales(axes, [a for _, a in points], float_accuracy, factor, shown)
     axes.set_xlabel(f"{axis.name} ({unit})", fontsize=13)
     axes.set_ylabel("Validation accuracy (%, log scale of the error)", fontsize=13)
-    axes.set_title(title, fontsize=14, loc="left")
+    axes.set_title(literal([title])[0], fontsize=14, loc="left")
     axes.legend(loc="lower right", fontsize=11, frameon=True, framealpha=0.95, edgecolor="none")
-    figure.savefig(path, format="png")
+    figure.savefig(path, format=path.suffix[1:] or "png")
 
 
 def _draw_candidates(axes: Axes, candidates: Sequence[CostPoint], factor: float) -> None:
