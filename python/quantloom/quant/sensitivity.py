@@ -23,7 +23,8 @@ from quantloom.workload.network import BitAssignment
 
 __all__ = ["FisherTable", "fisher_table"]
 
-_IMAGES_PER_GRADIENT = 4
+_IMAGES_PER_GRADIENT = 8
+_SAMPLE = 512  # elements of an activation tensor that stand for all of an image's, where it has more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +60,8 @@ def fisher_table(network: QuantizedNetwork, images: Tensor, labels: Tensor) -> F
     """Compute the table from one backward pass over some train images; leaves the network in float.
 
     network: calibrated. images: (N, *input_shape). labels: (N,). Gradients of weights are taken for a few images at
-    a time, so their squares also hold products between images, which average out; those of activations are exact.
+    a time, so their squares also hold products between images, which average out. Of a large activation tensor a
+    random sample of elements, the same for every call, stands for all.
     Raises QuantError if the network is not calibrated, there are no images, or a gradient is not a number.
     """
     if len(images) == 0 or not network.is_calibrated:
@@ -68,7 +70,8 @@ def fisher_table(network: QuantizedNetwork, images: Tensor, labels: Tensor) -> F
     network.set_float()
     network.eval()
     weight_squares = [torch.zeros_like(weights) for weights in network.weights]
-    edge_rises = torch.zeros(len(network.activation_quantizers), len(network.scheme.bits), dtype=torch.float64)
+    samples: list[list[tuple[Tensor, Tensor]]] = [[] for _ in network.activation_quantizers]
+    draws = torch.Generator().manual_seed(0)
     with torch.enable_grad():
         for batch, batch_labels in zip(
             torch.split(images, _IMAGES_PER_GRADIENT), torch.split(labels, _IMAGES_PER_GRADIENT), strict=True
@@ -76,14 +79,18 @@ def fisher_table(network: QuantizedNetwork, images: Tensor, labels: Tensor) -> F
             weight_gradients, stored = _gradients(network, batch, batch_labels)
             for total, gradient in zip(weight_squares, weight_gradients, strict=True):
                 total += gradient.square()
-            for edge, (quantizer, (values, gradient)) in enumerate(
-                zip(network.activation_quantizers, stored, strict=True)
-            ):
-                edge_rises[edge] += _rises(quantizer, values.detach(), gradient.square())
+            for sample, (values, gradient) in zip(samples, stored, strict=True):
+                sample.append(_sampled(values.detach(), gradient.square_(), draws))
     weight_rises = [
         _rises(quantizer, weights.detach(), squares)
         for quantizer, weights, squares in zip(network.weight_quantizers, network.weights, weight_squares, strict=True)
     ]
+    edge_rises = torch.stack(
+        [
+            _rises(quantizer, *(torch.cat(parts) for parts in zip(*sample, strict=True)))
+            for quantizer, sample in zip(network.activation_quantizers, samples, strict=True)
+        ]
+    )
     group_rises = [edge_rises[list(members)].sum(0) for members in network.network.edge_groups]
     table = FisherTable(
         bits=network.scheme.bits,
@@ -115,6 +122,15 @@ def _gradients(
     gradients = torch.autograd.grad(loss, [*network.weights, *values])
     count = len(network.weights)
     return list(gradients[:count]), list(zip(values, gradients[count:], strict=True))
+
+
+def _sampled(values: Tensor, squares: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Elements (K,) of both tensors (N, ...) at the same places; the sample's squares add up as those of all would."""
+    most = _SAMPLE * len(values)
+    if values.numel() <= most:
+        return values.reshape(-1), squares.reshape(-1)
+    places = torch.randint(values.numel(), (most,), generator=draws)
+    return values.take(places), squares.take(places).mul_(values.numel() / most)
 
 
 def _rises(quantizer: Quantizer, values: Tensor, squares: Tensor) -> Tensor:
