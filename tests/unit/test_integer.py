@@ -122,6 +122,43 @@ def test_all_kinds_of_operators_agree(activations, per_channel, bits):
     assert agreement.top1 == 1
 
 
+class Gated(nn.Module):
+    """Every activation that integers know beside the rectifiers, behind sums far outside of 0..6, and two products."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(2, 8, 3, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.swish, self.silu, self.gate = nn.Hardswish(), nn.SiLU(), nn.Hardsigmoid()
+        self.squeeze, self.excite = nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.swish(self.norm(self.stem(x)))
+        means = functional.adaptive_avg_pool2d(x, 1)
+        x = x * self.gate(self.excite(torch.tanh(self.squeeze(means))))
+        x = self.silu(self.second(x))
+        return torch.sigmoid(self.head((x * -0.5).mean((2, 3))))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_curved_activations_and_products_agree(bits):
+    torch.manual_seed(2)
+    module = Gated()
+    with torch.no_grad():
+        module.norm.weight.uniform_(1, 6)
+        module.second.weight.mul_(8)
+        module.head.weight.mul_(6)
+    network = QuantizedNetwork(trace(module.eval(), (2, 12, 12)), QuantScheme(bits=(bits,)))
+    network.calibrate(torch.randn(32, 2, 12, 12))
+    network.set_bits(BitAssignment.uniform(network.network, bits))
+    agreement = compare_with_integers(network, torch.randn(16, 2, 12, 12))
+    assert max(agreement.furthest.values()) <= 1
+    for edge, equal in agreement.equal.items():
+        assert equal > (0.98 if "mean" in edge else 0.998), (edge, equal)
+
+
 def test_one_wrong_code_is_seen(quantized, demo):
     images, _ = demo.data.test.batch(slice(0, 8))
     quantized.set_bits(BitAssignment.uniform(quantized.network, 4))
@@ -141,19 +178,19 @@ def test_what_integers_cannot_do_is_said(quantized):
     with pytest.raises(QuantError, match="demo computes in float\n  hint: set the bits"):
         IntegerNetwork(quantized)
 
-    class Swish(nn.Module):
+    class Softplus(nn.Module):
         def __init__(self):
             super().__init__()
             self.layer = nn.Conv2d(1, 2, 3)
-            self.swish = nn.Hardswish()
+            self.plus = nn.Softplus()
 
         def forward(self, x):
-            return self.swish(self.layer(x))
+            return self.plus(self.layer(x))
 
-    network = QuantizedNetwork(trace(Swish(), (1, 6, 6)), QuantScheme(bits=(8,)))
+    network = QuantizedNetwork(trace(Softplus(), (1, 6, 6)), QuantScheme(bits=(8,)))
     network.calibrate(torch.randn(4, 1, 6, 6))
     network.set_bits(BitAssignment.uniform(network.network, 8))
-    with pytest.raises(UnsupportedOpError, match=r"node `swish` \(Hardswish\) has no integer form"):
+    with pytest.raises(UnsupportedOpError, match=r"node `plus` \(Softplus\) has no integer form"):
         IntegerNetwork(network)(torch.randn(1, 1, 6, 6))
 
 

@@ -27,6 +27,9 @@ __all__ = ["Agreement", "IntegerNetwork", "compare_with_integers"]
 _ACCUMULATOR_MAX = (1 << 31) - 1
 _FACTOR_BITS = 30
 _BIAS_BITS = 60
+_FRACTION_BITS = 16  # of the argument of an activation that is not piecewise linear, and of its table's entries
+_STEP_BITS = 8  # of the fraction that choose between two neighbouring entries of a table
+_TABLE_END = 16  # tables reach over -16..16, where all that are used here have become flat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +150,8 @@ class _Interpreter(fx.Interpreter):
         except _NoIntegerFormError as error:
             message = f"node `{n.name}` ({error}) has no integer form"
             raise UnsupportedOpError(
-                message, hint="integers know layers, ReLU, sums, pooling, concatenation and rearranging"
+                message,
+                hint="integers know layers, ReLU, sigmoid, swish, tanh, sums, products, pooling, joining, rearranging",
             ) from error
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
@@ -334,6 +338,78 @@ def _pool_maximum(value: object, module: nn.Module) -> _Value:
     return _arrange(lambda values: cast("Tensor", module(values.double())).long(), value)
 
 
+def _argument(value: object, what: str) -> Tensor:
+    """A value as fixed-point integers of 32 bits, in units of 2^-16."""
+    if not isinstance(value, _Value) or value.low is not None or value.high is not None:
+        message = f"{what} of a value that is clipped and not stored"
+        raise _NoIntegerFormError(message)
+    x = _rescale(value.terms, torch.tensor(2.0**-_FRACTION_BITS, dtype=torch.float64))
+    _check_range(x)
+    return x
+
+
+def _shift_right(values: Tensor, bits: int) -> Tensor:
+    """Divided by 2^bits, rounded to the nearest integer."""
+    return (values + (1 << (bits - 1))) >> bits
+
+
+def _fixed(values: Tensor, scale: float = 1.0) -> _Value:
+    """Fixed-point integers of 32 bits, in units of 2^-16, times scale."""
+    _check_range(values)
+    return _Value(terms=(_Term(values=values, scale=torch.tensor(scale * 2.0**-_FRACTION_BITS, dtype=torch.float64)),))
+
+
+def _hardsigmoid(value: object, **_: object) -> _Value:
+    """(x + 3) / 6, clipped to 0..1: only another scale and bias."""
+    if not isinstance(value, _Value) or value.low is not None or value.high is not None:
+        message = "hardsigmoid of a value that is clipped and not stored"
+        raise _NoIntegerFormError(message)
+    halves = torch.full((), 0.5 / len(value.terms), dtype=torch.float64)
+    terms = [
+        _Term(values=t.values, scale=t.scale / 6, bias=halves if t.bias is None else t.bias / 6 + halves)
+        for t in value.terms
+    ]
+    return _Value(terms=tuple(terms), low=0.0, high=1.0)
+
+
+def _hardswish(value: object, **_: object) -> _Value:
+    """One sixth of x * clip(x + 3, 0, 6), a product of two integers. Source: arXiv 1905.02244, section 5.2."""
+    x = _argument(value, "hardswish")
+    three = 3 << _FRACTION_BITS
+    return _fixed(_shift_right(x * (x + three).clamp(0, 2 * three), _FRACTION_BITS), scale=1 / 6)
+
+
+def _from_table(function: Callable[[Tensor], Tensor], value: object, *, times_x: bool = False) -> _Value:
+    """A function that is flat beyond -16..16, between the entries of a table on a straight line; times x if asked for.
+
+    The table has an entry for every 2^-8 of the argument, in units of 2^-16; the straight lines are off by less.
+    """
+    x = _argument(value, function.__name__)
+    steps = torch.arange(-_TABLE_END << _STEP_BITS, (_TABLE_END << _STEP_BITS) + 2, dtype=torch.float64)
+    table = torch.ldexp(function(torch.ldexp(steps, torch.tensor(-_STEP_BITS))), torch.tensor(_FRACTION_BITS))
+    entries = table.round().long()
+    last = (_TABLE_END << _FRACTION_BITS) - 1
+    place = x.clamp(-last - 1, last) + last + 1
+    index, rest = place >> _STEP_BITS, place & ((1 << _STEP_BITS) - 1)
+    found = entries[index] * ((1 << _STEP_BITS) - rest) + entries[index + 1] * rest
+    found = _shift_right(found, _STEP_BITS)
+    return _fixed(_shift_right(found * x, _FRACTION_BITS) if times_x else found)
+
+
+def _multiply(first: object, second: object) -> _Value:
+    """A product of two stored tensors, or of one and a number."""
+    if not isinstance(first, _Value):
+        first, second = second, first
+    one = _plain(first, "a product")
+    if isinstance(second, int | float):
+        return _Value(
+            terms=(replace(one, scale=one.scale * abs(second), values=-one.values if second < 0 else one.values),)
+        )
+    other = _plain(second, "a product")
+    _check_range(one.values * other.values)
+    return _Value(terms=(_Term(values=one.values * other.values, scale=one.scale * other.scale),))
+
+
 def _same(value: object, _: nn.Module) -> object:
     return value
 
@@ -418,7 +494,7 @@ def _functional_layer(kind: str, args: Any, kwargs: Any) -> _Value:
 
 def _call(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """A function or method of the graph on values, or on plain numbers and shapes."""
-    name = {"iadd": "add"}.get(name, name.rstrip("_"))
+    name = {"iadd": "add", "imul": "mul"}.get(name, name.rstrip("_"))
     if name in ("conv1d", "conv2d", "linear"):
         return _functional_layer(name, args, kwargs)
     if name in ("cat", "concat", "concatenate"):
@@ -444,6 +520,12 @@ _FUNCTIONS: dict[str, Callable[..., object]] = {
     "add": _add,
     "relu": lambda value, inplace=False: _clip(value, 0.0, None),
     "relu6": lambda value, inplace=False: _clip(value, 0.0, 6.0),
+    "hardsigmoid": _hardsigmoid,
+    "hardswish": _hardswish,
+    "sigmoid": lambda value: _from_table(torch.sigmoid, value),
+    "silu": lambda value, inplace=False: _from_table(torch.sigmoid, value, times_x=True),
+    "tanh": lambda value: _from_table(torch.tanh, value),
+    "mul": _multiply,
     "adaptive_avg_pool2d": _average_adaptive,
     "mean": _mean,
 }
@@ -452,6 +534,11 @@ _MODULES: dict[type[nn.Module], Callable[[Any, Any], object]] = {
     nn.ReLU: lambda value, _: _clip(value, 0.0, None),
     nn.ReLU6: lambda value, _: _clip(value, 0.0, 6.0),
     nn.Hardtanh: lambda value, module: _clip(value, module.min_val, module.max_val),
+    nn.Hardsigmoid: lambda value, _: _hardsigmoid(value),
+    nn.Hardswish: lambda value, _: _hardswish(value),
+    nn.Sigmoid: lambda value, _: _from_table(torch.sigmoid, value),
+    nn.SiLU: lambda value, _: _from_table(torch.sigmoid, value, times_x=True),
+    nn.Tanh: lambda value, _: _from_table(torch.tanh, value),
     nn.AvgPool2d: _average_module,
     nn.AdaptiveAvgPool2d: lambda value, module: _average_adaptive(value, module.output_size),
     nn.Identity: _same,
