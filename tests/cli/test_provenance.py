@@ -53,6 +53,8 @@ def test_reports_end_with_the_sources(quantloom: Run) -> None:
     for command in (MAP, (*MAP, "--layer", "conv"), (*evaluate, "--mapping", "best/layer01.mapping.yaml")):
         text = quantloom(*command).out
         assert "LMAC mac 2.2 <- ERT:compute" in text
+        assert "area " in text
+        assert "; not given: DRAM" in " ".join(text.split())
         assert "PEWeightRegs read 0.9812, fill 0.9812, update 0.9812 <- built-in PAT fallback" in text
         sources = quantloom(*command, "--json").json["energy_sources"]
         assert {"component": "LMAC", "action": "mac", "energy_pj": 2.20035}.items() <= sources[-1].items()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from quantloom.cli.evaluate import cost_json, cost_lines, totals_lines
 from quantloom.cli.nest import LEGEND, nest_lines, one_line
+from quantloom.cli.operator_rows import operator_lines, operators_json
 from quantloom.cli.output import Column, TextTable, bold, note_lines, print_json, print_lines, wrapped
 from quantloom.cli.parsing import (
     SELECTIONS,
@@ -35,6 +36,7 @@ from quantloom.mapper.breakdown import mapping_json
 if TYPE_CHECKING:
     from quantloom._core import Arch, Certificate, Tradeoff
     from quantloom.mapper.certificate import Verdict
+    from quantloom.mapper.operator_traffic import OperatorTraffic
     from quantloom.mapper.optimize import Optimum
     from quantloom.spec.bits import BitsSpec
     from quantloom.workload.bits import BitWidths
@@ -89,6 +91,12 @@ def add_parser(commands: Subparsers) -> Parser:
         default=0,
         help="check each result without the code that found it, against N mappings, or all if there are no more",
     )
+    parser.add_argument(
+        "--charge-operators",
+        action="store_true",
+        help="price the traffic of pooling, additions, normalisation, lookups, ... as if all of it came from and went "
+        "to the outermost level; without it their elements are counted only",
+    )
     add_threads(parser)
     parser.set_defaults(run=run)
     return parser
@@ -116,14 +124,27 @@ def run(args: argparse.Namespace) -> None:
         mapped = [replace(mapped[0], notes=tuple(plain.notes))]
     if files is not None:
         files.write(arch, [(each.position, each.layer.workload, each.bits, each.best.mapping) for each in mapped])
+    traffic = _traffic(args, arch, network, bits)
     if args.json:
-        print_json("map", _json(args, arch, network, mapped))
+        print_json("map", _json(args, arch, network, mapped, traffic))
     else:
         title = f"{network.name} on {arch.name}, least {args.objective}, cost model {args.cost_model}"
         title += "" if args.space == "arch" else ", free mapspace"
         title += "" if args.fixed is None else f", with what {args.fixed} gives"
-        lines = _layer_report(arch, mapped[0]) if args.layer is not None else _network_report(arch, mapped)
+        beside = operator_lines(traffic, is_charged=args.charge_operators)
+        lines = _layer_report(arch, mapped[0]) if args.layer is not None else _network_report(arch, mapped, beside)
         print_lines([bold(title), *lines, *([] if files is None else ["", f"written to {files.directory}"])])
+
+
+def _traffic(args: argparse.Namespace, arch: Arch, network: Network, bits: BitsSpec) -> list[OperatorTraffic]:
+    """What the operators beside the layers move; nothing where one layer is asked for."""
+    from quantloom.mapper.operator_traffic import edge_bits, operator_traffic
+
+    if args.layer is not None:
+        if args.charge_operators:
+            args.parser.error("--charge-operators is for a whole network, not with --layer")
+        return []
+    return operator_traffic(network, arch, edge_bits(bits, network), packing=args.packing)
 
 
 def _given(args: argparse.Namespace, arch: Arch, network: Network, indices: list[int]) -> tuple[Arch, str]:
@@ -261,7 +282,7 @@ def _front_lines(arch: Arch, best: Optimum) -> list[str]:
     return ["", above, *table.lines(), ""]
 
 
-def _network_report(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
+def _network_report(arch: Arch, mapped: list[_MappedLayer], operators: list[str]) -> list[str]:
     costs = [each.best.cost for each in mapped]
     unit = energy_unit([cost.energy_pj for cost in costs])
     titles = (f"energy {unit.name}", "cycles", "util.", "EDP pJ*cycles")
@@ -277,7 +298,8 @@ def _network_report(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
     for each in mapped:
         for note in each.notes:
             notes.setdefault(note, []).append(each.position)
-    return [*table.lines(), *wrapped(LEGEND), "", *_totals(arch, mapped), *note_lines(notes), "", *source_lines(arch)]
+    totals = [*_totals(arch, mapped), *operators, *note_lines(notes)]
+    return [*table.lines(), *wrapped(LEGEND), "", *totals, "", *source_lines(arch)]
 
 
 def _totals(arch: Arch, mapped: list[_MappedLayer]) -> list[str]:
@@ -314,7 +336,13 @@ def _certificate_text(certificate: Certificate) -> str:
 # ---- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def _json(args: argparse.Namespace, arch: Arch, network: Network, mapped: list[_MappedLayer]) -> dict[str, object]:
+def _json(
+    args: argparse.Namespace,
+    arch: Arch,
+    network: Network,
+    mapped: list[_MappedLayer],
+    traffic: list[OperatorTraffic],
+) -> dict[str, object]:
     from quantloom.mapper.energy_sources import energy_sources_json
 
     body: dict[str, object] = {
@@ -330,7 +358,8 @@ def _json(args: argparse.Namespace, arch: Arch, network: Network, mapped: list[_
     if args.layer is not None:
         return {**body, **layers[0]}
     solved = sum(each.same_as is None for each in mapped)
-    return {**body, "totals": _sums(arch, mapped), "layers_solved": solved, "layers": layers}
+    beside = operators_json(traffic, is_charged=args.charge_operators)
+    return {**body, "totals": _sums(arch, mapped), "layers_solved": solved, "layers": layers, **beside}
 
 
 def _infeasible_json(error: InfeasibleError) -> dict[str, object]:
