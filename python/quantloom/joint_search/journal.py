@@ -60,13 +60,13 @@ class Evaluation:
 
     @classmethod
     def from_line(cls, line: str) -> Evaluation:
-        """Read a line of the journal. Raises ValueError or WorkloadError if it is none."""
+        """Read a line of the journal. Raises ValueError, RecursionError or WorkloadError if it is none."""
         record = json.loads(line)
         if not isinstance(record, dict) or record.get("split") not in get_args(Split):
             message = "no split"
             raise ValueError(message)
         accuracy = record.get("accuracy")
-        if not isinstance(accuracy, float | int) or not 0 <= accuracy <= 1:
+        if isinstance(accuracy, bool) or not isinstance(accuracy, float | int) or not 0 <= accuracy <= 1:
             message = "no accuracy in 0..1"
             raise ValueError(message)
         assignment = None
@@ -203,7 +203,7 @@ def read_manifest(path: Path) -> dict[str, object]:
     """Return the manifest of a run directory. Raises SearchError if there is none or it is not one of ours."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{path} does not hold a run: {MANIFEST} cannot be read ({error})"
         raise SearchError(message, hint="give the directory that an earlier search wrote") from error
     readable = isinstance(manifest, dict) and isinstance(manifest.get("sessions"), list)
@@ -251,7 +251,7 @@ def _parse_journal(path: Path, whole_lines: bytes) -> list[Evaluation]:
     for number, line in enumerate(whole_lines.split(b"\n")[:-1], start=1):
         try:
             evaluations.append(Evaluation.from_line(line.decode()))
-        except (ValueError, TypeError, WorkloadError) as error:
+        except (ValueError, TypeError, RecursionError, WorkloadError) as error:
             message = f"{path / JOURNAL}:{number}: not an evaluation ({error})"
             raise SearchError(message, hint="something else changed the file; remove the line to go on") from error
     return evaluations

@@ -13,6 +13,7 @@ import numpy as np
 from quantloom.errors import SearchError
 from quantloom.joint_search.front import labels
 from quantloom.joint_search.journal import (
+    JOURNAL,
     REPORT,
     SCHEMA_VERSION,
     Evaluation,
@@ -96,6 +97,8 @@ def read_run(directory: Path) -> _Json:
     found = _finished(directory) if is_finished else _unfinished(directory, manifest, evaluations)
     measured = [e for e in evaluations if e.split == "validation" and e.assignment is not None]
     step = max(1, -(-len(measured) // _MAX_CANDIDATES))
+    journal = directory / JOURNAL
+    candidates = _checked(lambda: {"all": [[e.accuracy, *_costs_of(e).values()] for e in measured[::step]]}, journal)
     config = manifest.get("config")
     return {
         "status": "finished" if is_finished else "unfinished",
@@ -104,7 +107,7 @@ def read_run(directory: Path) -> _Json:
         "data": str(manifest.get("data", "")),
         "evaluations": len(measured),
         "planned_evaluations": config.get("evaluations") if isinstance(config, dict) else None,
-        "candidates": [[e.accuracy, *_costs_of(e).values()] for e in measured[::step]],
+        "candidates": candidates["all"],
         "candidate_costs": list(_COSTS.values()),
         "candidate_step": step,
         "energy_sources": manifest.get("energy_sources", []),
@@ -287,7 +290,7 @@ def _trace(values: FloatArray, uniform: Sequence[int]) -> list[list[float]]:
 def _read_json(path: Path) -> _Json:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{path} cannot be read ({error})"
         raise SearchError(message, hint="it is written when a search ends; resuming writes it again") from error
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:

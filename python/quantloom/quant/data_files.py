@@ -107,7 +107,7 @@ def _read_sheet(path: Path) -> NDArray[np.uint8]:
 def _read_labels(path: Path, count: int) -> NDArray[np.int64]:
     try:
         labels = np.array(json.loads(path.read_text(encoding="utf-8")), dtype=np.int64)
-    except (OSError, ValueError, TypeError, OverflowError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         message = f"{path}: cannot read the labels: {error}; expected a JSON list of {count:,} numbers"
         raise DataError(message, hint=_HINT) from error
     if labels.shape != (count,):

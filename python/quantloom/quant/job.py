@@ -143,7 +143,7 @@ def read_settings(directory: Path) -> JobSettings:
     except FileNotFoundError as error:
         message = f"{directory}: no job of quantizing is there"
         raise QuantError(message, hint=hint) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{path}: does not hold the settings of quantizing"
         raise QuantError(message, hint=hint) from error
 

@@ -311,6 +311,6 @@ def _read_journal(journal: Path, settings: Mapping[str, object]) -> Iterator[Mea
                     raise DataError(message, hint="give the settings of that run, or another directory")
                 continue
             yield Measurement(**record)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             message = f"{journal}:{number}: cannot read this line: {error}"
             raise DataError(message, hint="delete the line, or the file to start anew") from error

@@ -1,0 +1,56 @@
+"""Some random inputs at every border, and what longer runs of `python -m tests.fuzz.run` have found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from quantloom.errors import SearchError
+from quantloom.joint_search.journal import JOURNAL, MANIFEST, read_manifest
+from quantloom.joint_search.run_report import write_report
+
+from .borders import BORDERS, outcome, run_with
+from .mutate import changed_text
+
+CASES = {"arch": 40, "command": 6, "timeloop": 30}
+DEEP = "[" * 100_000
+LINE = '{"split": "validation", "accuracy": 0.5, "weights": [8, 8, 8], "groups": [8, 8, 8, 8]'
+
+
+@pytest.mark.parametrize("name", BORDERS)
+def test_random_inputs_give_results_or_located_errors(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    border, rng = BORDERS[name], Random(1)
+    seeds = border.seeds()
+    assert {outcome(border, text) for text in seeds} == {"read"}
+    outcomes = {outcome(border, changed_text(rng.choice(seeds), rng, seeds)) for _ in range(CASES.get(name, 60))}
+    assert outcomes <= {"read", "SpecError", "SearchError", "WorkloadError", "MappingError", "InfeasibleError"}
+
+
+def test_deeply_nested_json_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SearchError, match=r"run does not hold a run: manifest.json cannot be read"):
+        read_manifest(run_with(MANIFEST, DEEP))
+    assert outcome(BORDERS["journal"], DEEP + "\n") == "SearchError"
+    with pytest.raises(SearchError, match=r"front.json cannot be read"):
+        write_report(run_with("front.json", DEEP))
+
+
+@pytest.mark.parametrize("line", [LINE + "}", LINE + ', "energy_pj": 1}'])
+def test_a_page_of_a_journal_without_costs_names_the_journal(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SearchError, match=r"evaluations.jsonl: not as a search writes it"):
+        write_report(run_with(JOURNAL, line + "\n"))
+
+
+def test_a_truth_is_no_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(LINE + "}")["accuracy"] == 0.5
+    assert outcome(BORDERS["journal"], LINE.replace("0.5", "true") + "}\n") == "SearchError"
