@@ -94,11 +94,14 @@ def test_a_job_goes_on_where_it_was_and_its_files_can_be_read(
 def test_a_network_can_be_trained_from_nothing(quantloom: Run, directory: Path) -> None:
     (directory / "toys.py").write_text(TOY)
     arguments = ["quantize", "toys:net:input=28,channels=1", "--bits", "8", "--data", "demo", "--float-epochs", "2"]
-    done = quantloom(*arguments, "--epochs", "0", "--per-tensor", "--activations", "symmetric", "-o", "out", "--json")
+    options = ["--epochs", "0", "--per-tensor", "--activations", "symmetric", "--safetensors"]
+    done = quantloom(*arguments, *options, "-o", "out", "--json")
     assert done.code == 0, done.err
     assert done.json["float_test"] > 0.5
     assert done.json["test"] == pytest.approx(done.json["float_test"], abs=0.02)
     assert (directory / "out" / "float.pt").exists()
+    assert (directory / "out" / "weights.safetensors").exists()
+    assert not (directory / "out" / "weights.pt").exists()
 
 
 @pytest.mark.parametrize(

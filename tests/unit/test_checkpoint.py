@@ -2,8 +2,10 @@
 
 import pickle
 import re
+import sys
 
 import pytest
+import safetensors.torch
 import torch
 
 from quantloom import zoo
@@ -17,17 +19,34 @@ def net(classes: int = 10) -> torch.nn.Module:
     return zoo.build("mobilenet_v1", classes=classes, **OPTIONS)
 
 
-def test_round_trip_restores_every_tensor(tmp_path):
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_round_trip_restores_every_tensor(tmp_path, name):
     first, second = net(), net()
-    save_checkpoint(tmp_path / "weights.pt", first)
-    load_checkpoint(tmp_path / "weights.pt", second)
-    for (name, value), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
-        assert torch.equal(value, other), name
-    assert [path.name for path in tmp_path.iterdir()] == ["weights.pt"]
+    save_checkpoint(tmp_path / name, first)
+    load_checkpoint(tmp_path / name, second)
+    for (key, value), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        assert torch.equal(value, other), key
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_missing_and_corrupt_files_are_named(tmp_path):
-    path = tmp_path / "weights.pt"
+def test_safetensors_are_those_of_the_format(tmp_path):
+    module = net()
+    save_checkpoint(tmp_path / "weights.safetensors", module)
+    found = safetensors.torch.load_file(tmp_path / "weights.safetensors")
+    assert found.keys() == module.state_dict().keys()
+    assert all(torch.equal(found[name], value) for name, value in module.state_dict().items())
+
+
+def test_without_the_package_safetensors_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(QuantError, match=r"need the package safetensors\n  hint: pip install \"quantloom"):
+        save_checkpoint(tmp_path / "weights.safetensors", net())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_missing_and_corrupt_files_are_named(tmp_path, name):
+    path = tmp_path / name
     with pytest.raises(QuantError, match=re.escape(f"{path}: no such checkpoint file")):
         load_checkpoint(path, net())
     save_checkpoint(path, net())

@@ -75,6 +75,7 @@ LOADERS: dict[str, set[str]] = {
     "onnx": {"workload.onnx_file", "quant.onnx_export"},
     "onnxruntime": {"quant.onnx_export"},
     "PIL": {"quant.image_files"},
+    "safetensors": {"quant.checkpoint"},
     "pymoo": {"joint_search.nsga2"},
     "matplotlib": {"report"},
     "pandas": {"report.results"},

@@ -83,6 +83,7 @@ def _add_training(parser: Parser) -> None:
         type=choice("precision", precisions),
         help="half precision of layers in training (default: off)",
     )
+    parser.add_argument("--safetensors", action="store_true", help="write the weights as weights.safetensors")
     parser.add_argument("--per-tensor", action="store_true", help="one scale for all output channels of a layer")
     kinds = ("affine", "symmetric")
     parser.add_argument(
@@ -131,7 +132,7 @@ def run(args: argparse.Namespace) -> None:
 def _choose_directory(args: argparse.Namespace) -> Path:
     if args.resume is not None:
         given = [name for name in ("model", "bits", "data", "output", *_SETTINGS) if getattr(args, name) is not None]
-        if given or args.no_flip or args.per_tensor:
+        if given or args.no_flip or args.per_tensor or args.safetensors:
             args.parser.error("--resume goes on with the settings and in the directory of the job; give nothing else")
         return Path(args.resume)
     missing = [name for name in ("model", "bits", "data") if getattr(args, name) is None]
@@ -140,7 +141,7 @@ def _choose_directory(args: argparse.Namespace) -> Path:
         args.parser.error(f"the following arguments are required: {named} (or --resume DIR)")
     if args.output is not None:
         directory = Path(args.output)
-        for name in ("manifest.json", "bits.yaml", "weights.pt", "model.onnx", "float.pt"):
+        for name in ("manifest.json", "bits.yaml", "weights.pt", "weights.safetensors", "model.onnx", "float.pt"):
             check_writable(directory / name, hint="choose another directory, or go on with --resume DIR")
         return directory
     number = 1
@@ -159,7 +160,12 @@ def _read_settings(args: argparse.Namespace) -> JobSettings:
 
     given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
     return JobSettings(
-        model=args.model, data=args.data, flip=not args.no_flip, per_channel=not args.per_tensor, **given
+        model=args.model,
+        data=args.data,
+        flip=not args.no_flip,
+        per_channel=not args.per_tensor,
+        safetensors=args.safetensors,
+        **given,
     )
 
 

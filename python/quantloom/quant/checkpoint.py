@@ -6,15 +6,18 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from quantloom.errors import QuantError
 from quantloom.quant.network import QuantizedNetwork, load_tensors, named_tensors
-from quantloom.quant.training_state import write_atomically
+from quantloom.quant.training_state import write_atomically, write_bytes_atomically
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["SAFETENSORS", "check_format", "load_checkpoint", "save_checkpoint"]
+
+SAFETENSORS = ".safetensors"
 
 _SHOWN = 3  # names listed in a message before "and N more"
 
@@ -22,9 +25,29 @@ _SHOWN = 3  # names listed in a message before "and N more"
 def save_checkpoint(path: Path, module: nn.Module) -> None:
     """Write the module's state dict; the file appears complete or not at all. Raises QuantError if it cannot.
 
-    Of a quantized network: weights, scales and zero points of its widths, and the statistics in force.
+    Of a quantized network: weights, scales and zero points of its widths, and the statistics in force. A path that
+    ends in .safetensors gets that format (needs the package of this name), any other one that of torch.save().
     """
-    write_atomically(path, {name: value.detach().cpu().contiguous() for name, value in _state_of(module).items()})
+    state = {name: value.detach().cpu().contiguous() for name, value in _state_of(module).items()}
+    if path.suffix == SAFETENSORS:
+        write_bytes_atomically(path, _safetensors().save(state))
+    else:
+        write_atomically(path, state)
+
+
+def check_format(path: Path) -> None:
+    """Raise QuantError if checkpoints of this path's format cannot be written here."""
+    if path.suffix == SAFETENSORS:
+        _safetensors()
+
+
+def _safetensors() -> ModuleType:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        message = "safetensors files need the package safetensors"
+        raise QuantError(message, hint='pip install "quantloom[safetensors]"') from error
+    return safetensors.torch
 
 
 def load_checkpoint(path: Path, module: nn.Module) -> None:
@@ -60,10 +83,13 @@ def _state_of(module: nn.Module) -> Mapping[str, Tensor]:
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    hint = "expected a state dict written by torch.save"
+    is_safe = path.suffix == SAFETENSORS
+    hint = "expected tensors in the format safetensors" if is_safe else "expected a state dict written by torch.save"
     if not path.is_file():
         message = f"{path}: no such checkpoint file"
         raise QuantError(message, hint=hint)
+    if is_safe:
+        return _read_safetensors(path, hint)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
@@ -74,6 +100,18 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     ):
         message = f"{path}: holds {type(state).__name__}, not a mapping of names to tensors"
         raise QuantError(message, hint=hint)
+    return state
+
+
+def _read_safetensors(path: Path, hint: str) -> Mapping[str, Tensor]:
+    module = _safetensors()
+    from safetensors import SafetensorError
+
+    try:
+        state: Mapping[str, Tensor] = module.load_file(path)
+    except (OSError, SafetensorError) as error:
+        message = f"{path}: corrupt checkpoint: {str(error).splitlines()[0]}"
+        raise QuantError(message, hint=hint) from error
     return state
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 
 from quantloom.errors import QuantError, UnsupportedOpError
-from quantloom.quant.checkpoint import load_checkpoint, save_checkpoint
+from quantloom.quant.checkpoint import SAFETENSORS, check_format, load_checkpoint, save_checkpoint
 from quantloom.quant.data import DataSplits, length_of, spread_images
 from quantloom.quant.integer import compare_with_integers
 from quantloom.quant.network import QuantizedNetwork
@@ -36,10 +36,10 @@ __all__ = ["JOB_FILES", "JobResult", "JobSettings", "read_settings", "run_job", 
 
 MANIFEST = "manifest.json"
 BITS = "bits.yaml"
-WEIGHTS = "weights.pt"
+_WEIGHTS = "weights"
 ONNX = "model.onnx"
 FLOAT_WEIGHTS = "float.pt"
-JOB_FILES = (MANIFEST, BITS, WEIGHTS, ONNX, FLOAT_WEIGHTS)
+JOB_FILES = (MANIFEST, BITS, f"{_WEIGHTS}.pt", f"{_WEIGHTS}{SAFETENSORS}", ONNX, FLOAT_WEIGHTS)
 
 _SCHEMA_VERSION = 1
 _STATISTICS_IMAGES = 1024
@@ -52,8 +52,8 @@ class JobSettings:
     """What a job's result depends on, besides bits and the code. Raises QuantError like TrainConfig.
 
     epochs: of quantization-aware training; 0 only quantizes and takes statistics anew. float_epochs: of training the
-    float network beforehand; 0 takes its weights as they are. Learning rates are peaks. The others as in TrainConfig
-    and QuantScheme.
+    float network beforehand; 0 takes its weights as they are. Learning rates are peaks. safetensors: the trained
+    weights are written in that format instead of torch's. The others as in TrainConfig and QuantScheme.
     """
 
     model: str
@@ -74,13 +74,20 @@ class JobSettings:
     amp: Literal["off", "bfloat16", "float16"] = "off"
     per_channel: bool = True
     activations: Literal["affine", "symmetric"] = "affine"
+    safetensors: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.float_epochs < 0:
             message = f"epochs {self.epochs}, float epochs {self.float_epochs}: expected 0 or more"
             raise QuantError(message)
+        check_format(Path(self.weights_file))
         self.training()
         self.float_training()
+
+    @property
+    def weights_file(self) -> str:
+        """Name of the file of the trained weights."""
+        return f"{_WEIGHTS}{SAFETENSORS if self.safetensors else '.pt'}"
 
     def training(self) -> TrainConfig:
         """The settings of quantization-aware training."""
@@ -181,7 +188,7 @@ def run_job(
         train_bits(network, data.train, settings.training(), state=state, device=device, progress=progress)
         network.to("cpu")
     trained_validation, trained_test = accuracies()
-    save_checkpoint(directory / WEIGHTS, network)
+    save_checkpoint(directory / settings.weights_file, network)
     onnx_top1, integer_top1, notes = _check_exports(directory, network, test[0])
     result = JobResult(
         float_validation=float_validation,
@@ -247,7 +254,7 @@ def _check_exports(
 
 def _finish(directory: Path, settings: JobSettings, data: DataSplits, result: JobResult) -> None:
     manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-    names = (WEIGHTS, ONNX, BITS, FLOAT_WEIGHTS)
+    names = (settings.weights_file, ONNX, BITS, FLOAT_WEIGHTS)
     manifest |= {
         "status": "finished",
         "data": data.description,

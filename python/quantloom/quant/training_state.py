@@ -10,15 +10,15 @@ import os
 import pickle
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from quantloom.errors import QuantError
 
-__all__ = ["StateFile", "write_atomically"]
+__all__ = ["StateFile", "write_atomically", "write_bytes_atomically"]
 
 _FORMAT = 1
 _READ_ERRORS = (
@@ -29,10 +29,19 @@ _READ_ERRORS = (
 
 def write_atomically(path: Path, value: object) -> None:
     """torch.save() to path, complete and on the disk or not at all. Raises QuantError if it cannot."""
+    _write(path, lambda stream: torch.save(value, stream))
+
+
+def write_bytes_atomically(path: Path, body: bytes) -> None:
+    """The same for bytes."""
+    _write(path, lambda stream: stream.write(body))
+
+
+def _write(path: Path, put: Callable[[BinaryIO], object]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as stream:
-            torch.save(value, stream)
+            put(stream)
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
