@@ -33,6 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "joint_search": {"_core", "errors", "mapper", "quantloom", "report", "store", "workload"},
     "demo": {"errors", "quant", "workload", "zoo"},
     "assemble": {"_core", "demo", "errors", "joint_search", "mapper", "quant", "spec", "store", "workload", "zoo"},
+    "reproduce": {"_core", "errors", "mapper", "report", "spec", "store", "workload"},
     "testing": {"_core", "errors", "mapper", "quant", "joint_search", "spec", "workload", "zoo"},
     "cli": {
         *(
@@ -45,6 +46,7 @@ ARROWS: dict[str, set[str]] = {
             "quant",
             "quantloom",
             "report",
+            "reproduce",
             "joint_search",
             "spec",
             "store",

@@ -29,6 +29,7 @@ COMMANDS: Final = (
     "table",
     "search",
     "report",
+    "reproduce",
     "quantize",
     "fetch",
     "show",

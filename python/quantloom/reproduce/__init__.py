@@ -1,0 +1,1 @@
+"""Tables and figures of published work, made again beside the published numbers."""
