@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from quantloom._core import Arch
     from quantloom.joint_search.config import SearchConfig
     from quantloom.joint_search.front import Front
+    from quantloom.joint_search.problem import AccuracyEvaluator
     from quantloom.joint_search.run import SearchInputs
     from quantloom.mapper.table import CostTable
     from quantloom.quant.data import DataSplits
+    from quantloom.quant.ptq import PtqEvaluator
     from quantloom.store.database import Store
     from quantloom.workload.from_torch import TracedModel
 
@@ -41,6 +43,8 @@ def search(
     directory: Path | str | None = None,
     resume: bool = False,
     threads: int | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
     command: Sequence[str] = (),
     store: Store | None = None,
     progress: Progress | None = None,
@@ -49,8 +53,9 @@ def search(
 
     config: what to search; bits it leaves open are one width for each packing class of the accelerator. directory:
     where the run is kept, None to keep nothing; resume: go on with the run in it. threads: of the mapper and of torch,
-    None for all cores; the result does not depend on it. command: the command line, for the manifest. store: where
-    earlier results are looked up and new ones kept; the result is the same without.
+    None for all cores, shared among workers. workers: processes that measure accuracies; cluster: address of a Dask
+    scheduler whose workers do. command: the command line, for the manifest. store: where earlier results are looked up
+    and new ones kept. The result depends on none of these.
     Raises QuantloomError of the part that fails: ArchError, WorkloadError, QuantError, DataError, SearchError.
     """
     from quantloom.joint_search.run import run_search
@@ -60,14 +65,38 @@ def search(
     chosen = with_bits(config, arch)
     cores = threads or len(os.sched_getaffinity(0))
     inputs = prepare(chosen, arch, threads=cores, store=store, progress=progress)
+    per_worker = threads if cluster is not None else max(1, cores // workers)
+    inputs = replace(inputs, make_evaluator=_EvaluatorMaker(chosen, per_worker))
     return run_search(
         chosen,
         inputs,
         directory=None if directory is None else Path(directory),
         resume=resume,
         command=command,
+        workers=workers,
+        cluster=cluster,
+        store=store,
         progress=progress,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _EvaluatorMaker:
+    """Makes in another process the evaluator of prepare(). threads: of torch there; None: all its cores."""
+
+    config: SearchConfig
+    threads: int | None
+
+    def __call__(self) -> AccuracyEvaluator:
+        """Read the network and the data, and calibrate."""
+        from quantloom.quant.ptq import PtqEvaluator
+
+        config = self.config
+        threads = self.threads or len(os.sched_getaffinity(0))
+        traced, data = load_network_and_data(
+            config.model, checkpoint=config.checkpoint, data=config.data, threads=threads
+        )
+        return PtqEvaluator(traced, data)
 
 
 def demo_config() -> SearchConfig:
@@ -120,6 +149,7 @@ def prepare(
         sensitivity=sensitivity,
         data=data.description,
         hashes=_hashes(config, traced, data),
+        accuracy_depends_on=_accuracy_depends_on(config, traced, data, evaluator),
     )
 
 
@@ -220,6 +250,29 @@ def _hashes(config: SearchConfig, traced: TracedModel, data: DataSplits) -> dict
         "network": hashlib.sha256(dump_network(traced.network).encode()).hexdigest(),
         "weights": weights.hexdigest(),
         "data": images.hexdigest(),
+    }
+
+
+def _accuracy_depends_on(
+    config: SearchConfig, traced: TracedModel, data: DataSplits, evaluator: PtqEvaluator
+) -> dict[str, str] | None:
+    """All that accuracies depend on besides the bits; None where the data are read from files as they are needed."""
+    import torch
+
+    from quantloom.quant.data import ImageDataset
+
+    if not all(isinstance(split, ImageDataset) for split in (data.train, data.validation, data.test)):
+        return None
+    graph = f"{traced.graph_module}\n{traced.graph_module.code}"
+    hashes = _hashes(config, traced, data)
+    return {
+        **{name: hashes[name] for name in ("network", "weights", "data")},
+        "model": traced.network.name,
+        "graph": hashlib.sha256(graph.encode()).hexdigest(),
+        "evaluator": evaluator.name,
+        "settings": f"{evaluator.config} {evaluator.network.scheme}",
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
     }
 
 

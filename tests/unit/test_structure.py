@@ -78,6 +78,7 @@ LOADERS: dict[str, set[str]] = {
     "onnxruntime": {"quant.onnx_export"},
     "PIL": {"quant.image_files"},
     "safetensors": {"quant.checkpoint"},
+    "distributed": {"joint_search.cluster"},
     "pymoo": {"joint_search.nsga2"},
     "matplotlib": {"report"},
     "pandas": {"report.results"},
@@ -87,7 +88,7 @@ LOADERS: dict[str, set[str]] = {
     "numpy": {"mapper", "joint_search", "quant", "report", "demo", "testing"},
     "hypothesis": {"testing.strategies"},
 }
-LATE = ("torch", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "pyarrow", "hypothesis")
+LATE = ("torch", "distributed", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "pyarrow", "hypothesis")
 
 
 @dataclass(frozen=True)

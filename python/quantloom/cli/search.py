@@ -50,6 +50,19 @@ def add_parser(commands: Subparsers) -> Parser:
         "--evaluations", metavar="N", type=count_from(1), help="measure the accuracy of N assignments, at most"
     )
     parser.add_argument("--seed", metavar="N", type=count_from(0), help="seed of all random choices")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers",
+        metavar="N",
+        type=count_from(1),
+        default=1,
+        help="measure accuracies in N processes, which share --threads; the result is the same (default: 1, this one)",
+    )
+    where.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="measure accuracies by the workers of a Dask scheduler, such as tcp://host:8786; the result is the same",
+    )
     add_threads(parser)
     add_store(parser)
     parser.set_defaults(run=run)
@@ -69,6 +82,8 @@ def run(args: argparse.Namespace) -> None:
                 directory=directory,
                 resume=args.resume is not None,
                 threads=args.threads,
+                workers=args.workers,
+                cluster=args.cluster,
                 command=["quantloom", *args.arguments],
                 store=store,
                 progress=progress,

@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from quantloom.errors import InfeasibleError, SearchError
+from quantloom.joint_search.accuracies import Accuracies, AccuracyStore
 from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.executors import EvaluatorMaker, Executor, InProcess, Ready
 from quantloom.joint_search.front import Front, FrontPoint, LayerChoice, TensorBits, labels
-from quantloom.joint_search.journal import SCHEMA_VERSION, Evaluation, RunDirectory, Split
+from quantloom.joint_search.journal import SCHEMA_VERSION, RunDirectory
 from quantloom.joint_search.pareto import FloatArray, hypervolume, non_dominated
 from quantloom.joint_search.problem import (
     AccuracyEvaluator,
@@ -34,7 +36,8 @@ from quantloom.joint_search.seeds import hull_seeds
 from quantloom.mapper.breakdown import breakdown_json, mapping_json
 from quantloom.mapper.energy_sources import energy_sources_json
 from quantloom.mapper.optimize import evaluate
-from quantloom.workload.network import BitAssignment, Network
+from quantloom.store.database import Store
+from quantloom.workload.network import Network
 
 if TYPE_CHECKING:
     from quantloom import _core
@@ -54,6 +57,9 @@ class SearchInputs:
     data: what the accuracies are measured on, for the reader.
     hashes: SHA-256 of what the results depend on, by name (architecture file, network, checkpoint, data); a run is only
     resumed with equal ones.
+    make_evaluator: makes an equal evaluator in another process; None to send this one there as it is.
+    accuracy_depends_on: hashes and settings of everything but the bits that accuracies depend on; None: not known, so
+    that they are not kept in a store.
     """
 
     network: Network
@@ -63,6 +69,8 @@ class SearchInputs:
     sensitivity: SensitivityTable | None = None
     data: str = ""
     hashes: Mapping[str, str] = field(default_factory=dict)
+    make_evaluator: EvaluatorMaker | None = None
+    accuracy_depends_on: Mapping[str, str] | None = None
 
 
 def run_search(
@@ -72,13 +80,18 @@ def run_search(
     directory: Path | None = None,
     resume: bool = False,
     command: Sequence[str] = (),
+    workers: int = 1,
+    cluster: str | None = None,
+    store: Store | None = None,
     progress: Progress | None = None,
 ) -> Front:
     """Search, measure the front and the uniform baselines on the test split, and write everything to the directory.
 
     directory: where the run is kept; None to keep nothing. resume: go on with the run in it; the result is the same
-    as if it had never stopped. command: the command line, for the manifest. Equal configuration and inputs give an
-    equal front, bit by bit.
+    as if it had never stopped. command: the command line, for the manifest. workers: processes that measure
+    accuracies, 1: this one alone; cluster: address of a Dask scheduler whose workers measure them instead. store: where
+    accuracies are looked up and kept. Equal configuration and inputs give an equal front, bit by bit, wherever it is
+    measured.
     Raises SearchError if the configuration does not fit the inputs or the directory cannot be used, InfeasibleError
     if nothing keeps the bounds; both before anything is measured, as far as that can be known.
     """
@@ -98,7 +111,12 @@ def run_search(
             open_directory = RunDirectory.resume if resume else RunDirectory.create
             run = stack.enter_context(open_directory(directory, _manifest(config, inputs), _session(command)))
         began = time.monotonic()
-        measure = _Accuracies(problem, inputs.evaluator, run)
+        executor = _make_executor(inputs, workers, cluster)
+        stack.callback(executor.close)
+        known = None
+        if store is not None and inputs.accuracy_depends_on is not None:
+            known = AccuracyStore(store, inputs.accuracy_depends_on)
+        measure = Accuracies(problem, executor, run, name=inputs.evaluator.name, store=known)
         trace = _search(problem, config, sampler, uniform, measure, progress or _no_progress)
         front = _final_front(problem, inputs, measure, uniform, trace, progress or _no_progress)
         if run is not None:
@@ -108,67 +126,17 @@ def run_search(
     return front
 
 
-class _Accuracies:
-    """Accuracies by assignment and split: from the journal where it has them, else measured and journalled at once."""
+def _make_executor(inputs: SearchInputs, workers: int, cluster: str | None) -> Executor:
+    make_evaluator = inputs.make_evaluator or Ready(inputs.evaluator)
+    if cluster is not None:
+        from quantloom.joint_search.cluster import DaskCluster
 
-    def __init__(self, problem: SearchProblem, evaluator: AccuracyEvaluator, run: RunDirectory | None) -> None:
-        self._problem = problem
-        self._evaluator = evaluator
-        self._run = run
-        self._known = {(e.split, e.assignment): e.accuracy for e in (run.evaluations if run is not None else ())}
-        self.evaluated: dict[bytes, float] = {}
-        """Accuracy on validation of the candidates seen in this search, by the bytes of their genes, in order."""
+        return DaskCluster(make_evaluator, cluster)
+    if workers > 1:
+        from quantloom.joint_search.workers import LocalWorkers
 
-    def validation(self, candidate: IntArray) -> float:
-        """Return the accuracy the search decides by."""
-        key = candidate.tobytes()
-        if key not in self.evaluated:
-            self.evaluated[key] = self._get("validation", candidate)
-        return self.evaluated[key]
-
-    def test(self, candidate: IntArray) -> float:
-        """Return the accuracy for the report."""
-        return self._get("test", candidate)
-
-    def unquantized(self, split: Split) -> float:
-        """Return the accuracy of the network that is not quantized."""
-        return self._get(split, None)
-
-    def candidates(self) -> IntArray:
-        """Return everything evaluated so far, (N, genes), in order."""
-        genes = len(self._problem.genes)
-        return np.frombuffer(b"".join(self.evaluated), dtype=np.int64).reshape(-1, genes)
-
-    def _get(self, split: Split, candidate: IntArray | None) -> float:
-        assignment = None if candidate is None else self._problem.assignment(candidate)
-        if (split, assignment) not in self._known:
-            began = time.monotonic()
-            accuracy = self._measure(split, assignment)
-            if not 0 <= accuracy <= 1:
-                message = f"accuracy must be in 0..1, but {self._evaluator.name} measured {accuracy}"
-                raise SearchError(message)
-            if self._run is not None:
-                details = self._details(candidate) | {"wall_s": round(time.monotonic() - began, 6)}
-                self._run.append(Evaluation(split=split, assignment=assignment, accuracy=accuracy, details=details))
-            self._known[split, assignment] = accuracy
-        return self._known[split, assignment]
-
-    def _measure(self, split: Split, assignment: BitAssignment | None) -> float:
-        evaluator = self._evaluator
-        if split == "test":
-            return float(evaluator.float_accuracy_test() if assignment is None else evaluator.accuracy_test(assignment))
-        return float(evaluator.float_accuracy() if assignment is None else evaluator.accuracy(assignment))
-
-    def _details(self, candidate: IntArray | None) -> dict[str, float]:
-        if candidate is None:
-            return {}
-        hardware = self._problem.hardware(candidate[np.newaxis])
-        return {
-            "energy_pj": float(hardware.energy_pj[0]),
-            "latency_cycles": float(hardware.cycles[0]),
-            "sum_edp_pj_cycles": float(hardware.sum_edp[0]),
-            "weight_memory_bits": float(hardware.weight_bits[0]),
-        }
+        return LocalWorkers(make_evaluator, workers)
+    return InProcess(inputs.evaluator)
 
 
 def _start(problem: SearchProblem, inputs: SearchInputs, config: SearchConfig, uniform: IntArray) -> IntArray:
@@ -201,16 +169,14 @@ def _search(
     config: SearchConfig,
     sampler: Sampler,
     uniform: IntArray,
-    measure: _Accuracies,
+    measure: Accuracies,
     progress: Progress,
 ) -> tuple[float, ...]:
     """Run the generations; return the dominated share of the box under the worst uniform baseline after each."""
     total = config.evaluations
     progress(0, total, "not quantized, uniform bits")
     measure.unquantized("validation")
-    for candidate in uniform:
-        measure.validation(candidate)
-        progress(len(measure.evaluated), total, "uniform bits")
+    measure.validations(uniform, _reporter(progress, total, "uniform bits"))
     reference = _objectives_of(problem, measure, uniform).max(axis=0) if len(uniform) else None
     trace: list[float] = []
     generation = barren = 0
@@ -224,11 +190,10 @@ def _search(
         hardware = problem.hardware(candidates)
         accuracy: FloatArray = np.zeros(len(candidates))
         before = len(measure.evaluated)
-        for i in np.flatnonzero(problem.violations(hardware) == 0):
-            if len(measure.evaluated) >= total and candidates[i].tobytes() not in measure.evaluated:
-                break
-            accuracy[i] = measure.validation(candidates[i])
-            progress(len(measure.evaluated), total, f"generation {generation}")
+        chosen = _affordable(candidates, problem.violations(hardware) == 0, measure, total)
+        accuracy[chosen] = measure.validations(
+            candidates[chosen], _reporter(progress, total, f"generation {generation}")
+        )
         barren = 0 if len(measure.evaluated) > before else barren + 1
         error = 1.0 - accuracy
         sampler.tell(candidates, problem.objective_values(hardware, error), problem.violations(hardware, error))
@@ -237,12 +202,32 @@ def _search(
     return tuple(trace)
 
 
-def _objectives_of(problem: SearchProblem, measure: _Accuracies, candidates: IntArray) -> FloatArray:
+def _reporter(progress: Progress, total: int, text: str) -> Callable[[int], None]:
+    return lambda done: progress(done, total, text)
+
+
+def _affordable(
+    candidates: IntArray, feasible: npt.NDArray[np.bool_], measure: Accuracies, total: int
+) -> npt.NDArray[np.int64]:
+    """Return the positions of the feasible candidates, up to the first that would exceed `total` evaluations."""
+    positions: list[int] = []
+    new: set[bytes] = set()
+    for i in np.flatnonzero(feasible):
+        key = candidates[i].tobytes()
+        if key not in measure.evaluated:
+            new.add(key)
+        if len(measure.evaluated) + len(new) > total:
+            break
+        positions.append(int(i))
+    return np.array(positions, dtype=np.int64)
+
+
+def _objectives_of(problem: SearchProblem, measure: Accuracies, candidates: IntArray) -> FloatArray:
     error = 1.0 - np.array([measure.validation(candidate) for candidate in candidates])
     return problem.objective_values(problem.hardware(candidates), error)
 
 
-def _dominated_share(problem: SearchProblem, measure: _Accuracies, reference: FloatArray) -> float:
+def _dominated_share(problem: SearchProblem, measure: Accuracies, reference: FloatArray) -> float:
     """Volume dominated by all feasible candidates, as a share of the box between 0 and the reference."""
     candidates, kept = _feasible(problem, measure)
     scale = np.where(reference > 0, reference, 1.0)
@@ -250,7 +235,7 @@ def _dominated_share(problem: SearchProblem, measure: _Accuracies, reference: Fl
     return hypervolume(points, reference / scale)
 
 
-def _feasible(problem: SearchProblem, measure: _Accuracies) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+def _feasible(problem: SearchProblem, measure: Accuracies) -> tuple[IntArray, npt.NDArray[np.bool_]]:
     """Return everything evaluated and which of it keeps all bounds."""
     candidates = measure.candidates()
     error = 1.0 - np.array(list(measure.evaluated.values()))
@@ -260,7 +245,7 @@ def _feasible(problem: SearchProblem, measure: _Accuracies) -> tuple[IntArray, n
 def _final_front(
     problem: SearchProblem,
     inputs: SearchInputs,
-    measure: _Accuracies,
+    measure: Accuracies,
     uniform: IntArray,
     trace: tuple[float, ...],
     progress: Progress,
@@ -281,12 +266,12 @@ def _final_front(
     order = order[np.lexsort((objectives[order, 0], cheap[order]))]
     total = len(order) + len(uniform)
     names = [*labels(len(order)), *(f"uniform-{_gene_bits(problem, candidate)}" for candidate in uniform)]
+    progress(0, total, "test split")
+    measure.tests([*evaluated[order], *uniform], _reporter(progress, total, "test split"))
     points = []
     for i, candidate in enumerate([*evaluated[order], *uniform]):
-        progress(i, total, "test split")
         bits = _gene_bits(problem, candidate) if i >= len(order) else None
         points.append(_point(problem, measure, candidate, names[i], bits))
-    progress(total, total, "test split")
     accuracy = np.array(list(measure.evaluated.values()))
     return Front(
         network=problem.network.name,
@@ -308,7 +293,7 @@ def _gene_bits(problem: SearchProblem, uniform_candidate: IntArray) -> int:
 
 
 def _point(
-    problem: SearchProblem, measure: _Accuracies, candidate: IntArray, label: str, uniform_bits: int | None
+    problem: SearchProblem, measure: Accuracies, candidate: IntArray, label: str, uniform_bits: int | None
 ) -> FrontPoint:
     network, costs = problem.network, problem.costs
     assignment = problem.assignment(candidate)

@@ -1,0 +1,103 @@
+"""Accuracies measured by the workers of a Dask cluster: other processes, other machines. Dask is loaded only here."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from quantloom.errors import SearchError
+from quantloom.joint_search.executors import EvaluatorMaker, Outcome, Task, answer
+from quantloom.joint_search.problem import AccuracyEvaluator
+from quantloom.store.keys import python_code
+
+__all__ = ["DaskCluster"]
+
+_CONNECT_S: Final = 20
+
+_evaluators: dict[str, AccuracyEvaluator] = {}
+"""In a worker: evaluators by the hash of what makes them; they cost more to make than to keep."""
+_alone: Final = threading.Lock()
+
+
+class DaskCluster:
+    """The workers of a running cluster. address: of its scheduler, such as tcp://host:8786.
+
+    Dask gives the tasks of a worker that is lost to others, and gives up on a task after its own
+    `distributed.scheduler.allowed-failures` (3). Raises SearchError if Dask is not installed.
+    """
+
+    def __init__(self, make_evaluator: EvaluatorMaker, address: str) -> None:
+        try:
+            import distributed
+        except ImportError as error:
+            message = "--cluster needs Dask, which is not installed"
+            raise SearchError(
+                message, hint='pip install "quantloom[distributed]", here and where the workers run'
+            ) from error
+        self._distributed: Any = distributed  # Any: Dask is untyped
+        self._address = address
+        self._maker = pickle.dumps(make_evaluator)
+        self._client: Any = None
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Give the outcomes in the order in which they come in.
+
+        Raises what the evaluator raised; SearchError if the scheduler cannot be reached or is lost, if workers run
+        another quantloom, or if they die again and again at the same task.
+        """
+        client = self._connected()
+        futures = {
+            client.submit(_measure, self._maker, python_code(), task, pure=False): position
+            for position, task in enumerate(tasks)
+        }
+        for future in self._distributed.as_completed(futures, loop=client.loop):
+            position = futures[future]
+            if future.status == "finished":
+                accuracy, wall_s = future.result()
+                yield Outcome(position=position, accuracy=accuracy, wall_s=wall_s)
+                continue
+            if future.status == "error":
+                error = future.exception()
+                if isinstance(error, self._distributed.KilledWorker):
+                    message = (
+                        f"workers died again and again while they measured {tasks[position]} ({error.last_worker})"
+                    )
+                    raise SearchError(message, hint="what was measured is kept; see the logs of the workers") from error
+                raise error
+            message = f"lost the scheduler at {self._address}"
+            raise SearchError(message, hint="what was measured is kept; resume when the cluster is up again")
+
+    def close(self) -> None:
+        """Give up what is under way, and leave the cluster."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is raised
+            try:
+                self._client = self._distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+            except (OSError, ValueError, TimeoutError) as error:
+                message = f"no Dask scheduler answers at {self._address}"
+                raise SearchError(
+                    message, hint="start one by `dask scheduler`, and workers by `dask worker`"
+                ) from error
+        return self._client
+
+
+def _measure(maker: bytes, code: str, task: Task) -> tuple[float, float]:
+    """In a worker: the accuracy and the seconds it took; one at a time, as evaluators are not safe to share."""
+    if code != python_code():
+        message = "a worker of the cluster runs another version of quantloom"
+        raise SearchError(message, hint="install the same version everywhere")
+    key = hashlib.sha256(maker).hexdigest()
+    with _alone:
+        if key not in _evaluators:
+            _evaluators.clear()
+            _evaluators[key] = pickle.loads(maker)()
+        return answer(_evaluators[key], task)

@@ -1,0 +1,65 @@
+"""Evaluators that die, fail or take their time where they run; importable, so that other processes can have them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantloom.errors import DataError
+from quantloom.joint_search.problem import AccuracyEvaluator
+from quantloom.testing.toy_search import ToyEvaluator, ToySensitivity, toy_network
+from quantloom.workload.network import BitAssignment
+
+
+class Slow(ToyEvaluator):
+    """Takes 50 ms for an accuracy."""
+
+    def accuracy(self, assignment: BitAssignment) -> float:
+        time.sleep(0.05)
+        return ToyEvaluator.accuracy(self, assignment)
+
+
+@dataclass
+class Dying(ToyEvaluator):
+    """Kills its process, as memory that runs out does, in the middle of some measurements.
+
+    folder: where deaths are counted, over all processes. deaths: how many of them. at: only for this assignment.
+    """
+
+    folder: Path | None = None
+    deaths: int = 0
+    at: BitAssignment | None = None
+
+    def accuracy(self, assignment: BitAssignment) -> float:
+        for number in range(self.deaths if self.at in (None, assignment) else 0):
+            try:
+                (self.folder / f"death-{number}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            os.kill(os.getpid(), signal.SIGKILL)
+        return ToyEvaluator.accuracy(self, assignment)
+
+
+class Failing(ToyEvaluator):
+    """Finds its data gone."""
+
+    def accuracy(self, assignment: BitAssignment) -> float:
+        raise DataError("the images are gone", hint="bring them back")
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes an evaluator of this module for the toy of some layers, in whatever process it is called."""
+
+    name: str
+    layers: int = 4
+
+    def __call__(self) -> AccuracyEvaluator:
+        return globals()[self.name](ToySensitivity(toy_network(self.layers)))
+
+
+def dead_on_arrival() -> AccuracyEvaluator:
+    os._exit(7)
