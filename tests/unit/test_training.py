@@ -178,6 +178,28 @@ def test_options_change_what_is_learned():
     assert len({tuple(weights.flatten().tolist()) for weights in results.values()}) == len(results)
 
 
+def test_parts_that_are_cut_out_lie_in_the_image_and_are_as_large_as_asked_for():
+    ramp = torch.arange(16.0)
+    images = torch.stack([ramp.expand(16, 16), ramp.view(-1, 1).expand(16, 16)]).expand(200, 2, 16, 16)
+    found = augment(images, torch.Generator().manual_seed(0), flip=False, crop=0, resized_crop=0.25)
+    columns, rows = found[:, 0, 0], found[:, 1, :, 0]
+    assert torch.allclose(found[:, 0, 5], columns, atol=1e-4)  # rows and columns stay straight
+    sides = torch.stack([(line[:, 10] - line[:, 5]) / 5 for line in (columns, rows)])
+    areas = sides.prod(0)
+    assert float(areas.min()) > 0.25 * 0.85  # a part that would be wider than the image is made narrower
+    assert float(areas.min()) < 0.35
+    assert float(areas.max()) > 0.9
+    assert float((sides[0] / sides[1]).max()) <= 4 / 3 + 1e-4
+    assert float((sides[0] / sides[1]).min()) >= 3 / 4 - 1e-4
+    starts = columns[:, 5] - 5 * sides[0]
+    assert float(starts.min()) < 1
+    assert float((starts + 15 * sides[0]).max()) > 14
+    assert float(found.min()) >= -0.001
+    assert float(found.max()) <= 15.001
+    again = augment(images, torch.Generator().manual_seed(0), flip=False, crop=0, resized_crop=0.25)
+    assert torch.equal(found, again)
+
+
 def test_shifted_and_mirrored_images_hold_the_same_pixels():
     images = torch.arange(1, 2 * 3 * 5 * 5 + 1.0).view(2, 3, 5, 5)
     generator = torch.Generator().manual_seed(0)

@@ -28,7 +28,7 @@ _MODEL_HELP: Final = "a model of the zoo (mobilenet_v1:width=0.25,input=32), or 
 # Options that become settings of the job under the same name.
 _SETTINGS: Final = (
     *("checkpoint", "epochs", "float_epochs", "batch", "learning_rate", "float_learning_rate", "distillation"),
-    *("label_smoothing", "ema_decay", "crop", "seed", "device", "amp", "activations"),
+    *("label_smoothing", "ema_decay", "crop", "resized_crop", "seed", "device", "amp", "activations"),
 )
 
 
@@ -60,7 +60,7 @@ def add_parser(commands: Subparsers) -> Parser:
 
 
 def _add_training(parser: Parser) -> None:
-    whole, share, rate = count_from(0), _number(0, 1), _number(1e-9, 1e3)
+    whole, share, part, rate = count_from(0), _number(0, 1), _number(0.01, 1), _number(1e-9, 1e3)
     for name, kind, text in (
         ("--epochs", whole, "epochs of training with these bits; 0 only quantizes (default: 2)"),
         ("--float-epochs", whole, "first train the float network, from scratch or a checkpoint (default: 0)"),
@@ -71,9 +71,10 @@ def _add_training(parser: Parser) -> None:
         ("--label-smoothing", share, "share of each label that all classes get (default: 0)"),
         ("--ema-decay", share, "keep a moving average of the weights (default: 0, the last ones)"),
         ("--crop", whole, "shift training images by up to N pixels (default: 0)"),
+        ("--resized-crop", part, "cut out parts of at least this share of images (default: 1, none)"),
         ("--seed", whole, "seed of all random choices (default: 0)"),
     ):
-        parser.add_argument(name, metavar="X" if kind in (share, rate) else "N", type=kind, help=text)
+        parser.add_argument(name, metavar="X" if kind in (share, part, rate) else "N", type=kind, help=text)
     parser.add_argument("--no-flip", action="store_true", help="do not mirror training images")
     parser.add_argument("--device", metavar="auto|cpu|cuda[:N]", help="where to train (default: auto)")
     precisions = ("off", "bfloat16", "float16")

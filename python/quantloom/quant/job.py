@@ -69,6 +69,7 @@ class JobSettings:
     ema_decay: float = 0.0
     flip: bool = True
     crop: int = 0
+    resized_crop: float = 1.0
     seed: int = 0
     device: str = "auto"
     amp: Literal["off", "bfloat16", "float16"] = "off"
@@ -100,7 +101,7 @@ class JobSettings:
         return TrainConfig(**{**self._common(), **options})
 
     def _common(self) -> dict[str, Any]:  # Any: the values have the types of TrainConfig's fields
-        return {key: getattr(self, key) for key in ("ema_decay", "flip", "crop", "seed", "amp")}
+        return {key: getattr(self, key) for key in ("ema_decay", "flip", "crop", "resized_crop", "seed", "amp")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,10 +55,11 @@ class TrainConfig:
 
     epochs: passes over the data; the last incomplete batch of each is left out. learning_rate: the schedule's peak,
     reached after warmup_share of the steps; then it falls along a cosine ("one_cycle", arXiv 1708.07120, moves the
-    momentum against it). flip: mirror half of the images; crop: shift them by up to so many pixels. seed: of data
-    order, augmentation and random bits. ema_decay: of the moving average of all weights that is kept in the end; 0
-    keeps the last ones. distillation: weight of the teacher's answers beside the labels, at a temperature (arXiv
-    1503.02531). amp: "off", or the half precision that layers compute in; quantizers and losses stay in single.
+    momentum against it). flip: mirror half of the images; crop: shift them by up to so many pixels; resized_crop: cut
+    out a part of at least this share of their area and scale it up. seed: of data order, augmentation and random bits.
+    ema_decay: of the moving average of all weights that is kept in the end; 0 keeps the last ones. distillation: weight
+    of the teacher's answers beside the labels, at a temperature (arXiv 1503.02531). amp: "off", or the half precision
+    that layers compute in; quantizers and losses stay in single.
     """
 
     epochs: int
@@ -71,6 +72,7 @@ class TrainConfig:
     label_smoothing: float = 0.05
     flip: bool = True
     crop: int = 0
+    resized_crop: float = 1.0
     seed: int = 0
     ema_decay: float = 0.0
     distillation: float = 0.0
@@ -89,6 +91,7 @@ class TrainConfig:
             ("distillation", 0, 1),
             ("weight_decay", 0, math.inf),
             ("crop", 0, 1 << 16),
+            ("resized_crop", 0.01, 1),
             ("temperature", 1e-3, 1e3),
         ):
             value = getattr(self, name)
@@ -231,7 +234,8 @@ class Trainer:
 
     def _take_step(self, indices: Tensor) -> float:
         images, labels = items_at(self.data, indices)
-        images = augment(images, self._order, flip=self.config.flip, crop=self.config.crop)
+        changes = {name: getattr(self.config, name) for name in ("flip", "crop", "resized_crop")}
+        images = augment(images, self._order, **changes)
         if images.ndim == 4:
             images = images.to(memory_format=torch.channels_last)
         images, labels = images.to(self.device), labels.to(self.device)
