@@ -132,6 +132,8 @@ def prepare(
     )
     costs = _cost_table(config, arch, traced, threads, store, report)
     report(0, 0, "calibrating the quantized network")
+    import torch
+
     from quantloom.joint_search.run import SearchInputs
     from quantloom.quant.data import spread_images
     from quantloom.quant.ptq import PtqEvaluator
@@ -140,7 +142,10 @@ def prepare(
     evaluator = PtqEvaluator(traced, data)
     sensitivity = None
     if config.seeds:
+        # sums in torch differ in the last digits with the number of threads; seeds and their certificates must not
+        torch.set_num_threads(1)
         sensitivity = fisher_table(evaluator.network, *spread_images(data.train, _SENSITIVITY_IMAGES))
+        torch.set_num_threads(threads)
     return SearchInputs(
         network=traced.network,
         arch=arch,

@@ -1,10 +1,9 @@
-"""Samplers, exact seeds, and whole searches of small problems that can be enumerated."""
+"""Samplers, and whole searches of small problems that can be enumerated."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -16,9 +15,8 @@ from quantloom.joint_search.pareto import non_dominated
 from quantloom.joint_search.problem import problem_from_config
 from quantloom.joint_search.run import run_search
 from quantloom.joint_search.samplers import RandomSampler
-from quantloom.joint_search.seeds import hull_seeds
 from quantloom.testing.samplers import check_sampler
-from quantloom.testing.toy_search import ToyCosts, ToySensitivity, toy_inputs, toy_network
+from quantloom.testing.toy_search import toy_inputs
 
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=250, population=20)
 
@@ -154,58 +152,6 @@ def test_too_few_evaluations_for_the_baselines_are_refused_before_any_is_made():
     with pytest.raises(SearchError, match="5 uniform baselines"):
         run_search(dataclasses.replace(CONFIG, evaluations=4), inputs)
     assert not inputs.evaluator.asked
-
-
-@pytest.mark.parametrize("objectives", [("error", "energy_pj"), ("error", "weight_bits"), ("error", "sum_edp")])
-def test_seeds_are_vertices_of_the_hull_of_all_candidates(objectives):
-    network = toy_network(4, residual=True)
-    problem = problem_from_config(network, ToyCosts(network), dataclasses.replace(CONFIG, objectives=objectives))
-    sensitivity = ToySensitivity(network)
-    every = all_candidates(problem)
-    proxy, cost = proxy_and_cost(problem, sensitivity, every)
-    seeds = hull_seeds(problem, sensitivity, 10_000)
-    seed_proxy, seed_cost = proxy_and_cost(problem, sensitivity, seeds)
-    order = np.argsort(seed_cost)
-    seed_proxy, seed_cost = seed_proxy[order], seed_cost[order]
-    assert seed_cost[0] == pytest.approx(cost.min())
-    assert seed_proxy[-1] == pytest.approx(proxy.min())
-    for (c0, p0), (c1, p1) in itertools.pairwise(zip(seed_cost, seed_proxy, strict=True)):
-        below = (p0 - p1) * (cost - c0) + (c1 - c0) * (proxy - p0)  # negative: below the line through both
-        assert below.min() >= -1e-9 * (p0 - p1 + 1) * (c1 - c0 + 1)
-
-
-def proxy_and_cost(problem, sensitivity, candidates):
-    bits = problem.bits(candidates)
-    columns = np.searchsorted(sensitivity.bits, bits)
-    table = np.vstack([sensitivity.weights, sensitivity.groups])
-    searched = sorted(v for gene in problem.genes for v in gene.variables)
-    proxy = table[np.arange(len(table)), columns][:, searched].sum(axis=1)
-    return proxy, problem.hardware(candidates)[problem.hardware_objectives[0]]
-
-
-def test_seeds_of_a_deep_residual_network_take_less_than_two_seconds():
-    network = toy_network(53, residual=True)
-    problem = problem_from_config(network, ToyCosts(network), CONFIG)
-    began = time.process_time()
-    seeds = hull_seeds(problem, ToySensitivity(network), 50)
-    assert time.process_time() - began < 2
-    assert len(seeds) == 50
-
-
-def test_seeds_for_edp_and_memory_together_are_all_different():
-    network = toy_network(6)
-    config = dataclasses.replace(CONFIG, objectives=("error", "edp", "weight_bits"))
-    problem = problem_from_config(network, ToyCosts(network), config)
-    seeds = hull_seeds(problem, ToySensitivity(network), 15)
-    assert 10 <= len(seeds) <= 15
-    assert len(np.unique(seeds, axis=0)) == len(seeds)
-
-
-def test_sensitivities_of_another_network_are_refused():
-    network = toy_network(4)
-    problem = problem_from_config(network, ToyCosts(network), CONFIG)
-    with pytest.raises(SearchError, match="sensitivity table must have shapes"):
-        hull_seeds(problem, ToySensitivity(toy_network(3)), 5)
 
 
 def test_an_accuracy_that_is_none_is_refused():

@@ -87,8 +87,12 @@ LOADERS: dict[str, set[str]] = {
     "rich": {"report", "cli"},
     "numpy": {"mapper", "joint_search", "quant", "report", "demo", "testing"},
     "hypothesis": {"testing.strategies"},
+    "scipy": {"testing.proxy_milp"},
 }
-LATE = ("torch", "distributed", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "pyarrow", "hypothesis")
+LATE = (
+    *("torch", "distributed", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "pyarrow", "hypothesis"),
+    "scipy",
+)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from quantloom.errors import SearchError
 from quantloom.joint_search.config import Objective
 from quantloom.joint_search.pareto import FloatArray, best_point_at_least_as_accurate
+from quantloom.joint_search.seeds import Seed
 from quantloom.report.notebook import html_result, html_table
 from quantloom.report.plot import CostAxis
 from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
@@ -134,6 +135,7 @@ class Front:
     points: non-dominated on the validation split, cheapest first. baselines: uniform bits, ascending.
     candidates: (evaluated, 1 + hardware objectives) accuracy on validation and costs of everything evaluated.
     hypervolume: after each generation, the share dominated of the box from 0 to the worst baseline in every objective.
+    seeds: the starting points with their certificates.
     data: what the accuracies were measured on, for the reader.
     """
 
@@ -147,6 +149,7 @@ class Front:
     baselines: tuple[FrontPoint, ...]
     candidates: FloatArray
     hypervolume: tuple[float, ...] = field(default=())
+    seeds: tuple[Seed, ...] = field(default=())
     data: str = ""
 
     @property
@@ -206,6 +209,11 @@ class Front:
             f"not quantized: validation {_percent(self.float_accuracy_validation)}, "
             f"test {_percent(self.float_accuracy_test)}",
         ]
+        if self.seeds:
+            proven = sum(seed.optimum.is_proven for seed in self.seeds)
+            lines.append(
+                f"{proven} of {len(self.seeds)} seeds proven: no assignment has a lower accuracy proxy at their cost"
+            )
         for objective in self.hardware_objectives:
             lines.append(f"{_COST_WORDS[objective]} saved against uniform bits, at no lower accuracy on validation:")
             found = {saving.baseline: saving for saving in self.savings(objective, "validation")}
@@ -238,6 +246,7 @@ class Front:
                 for s in self.savings(objective, split)
             ],
             "hypervolume_share": list(self.hypervolume),
+            "seeds": [seed.to_json() for seed in self.seeds],
         }
 
     def to_csv(self) -> str:

@@ -167,6 +167,15 @@ class SearchProblem:
         return product
 
     @property
+    def layer_variables(self) -> tuple[tuple[int, int, int], ...]:
+        """For each layer, which variables are the bits of its Weights, Inputs and Outputs."""
+        groups, edges = len(self.network.layers), self.network.edges
+        return tuple(
+            (i, groups + edges[layer.input_edge].group, groups + edges[layer.output_edge].group)
+            for i, layer in enumerate(self.network.layers)
+        )
+
+    @property
     def uniform_bits(self) -> tuple[int, ...]:
         """The bit-widths that every gene may take, ascending: the uniform baselines."""
         common = set(self.genes[0].bits).intersection(*(gene.bits for gene in self.genes))
@@ -278,13 +287,11 @@ class SearchProblem:
             for v in gene.variables:
                 allowed[v] = gene.bits
         column = {b: i for i, b in enumerate(self.costs.bits)}
-        groups = len(self.network.layers)
         stuck = []
-        for i, layer in enumerate(self.network.layers):
-            roles = (i, *(groups + self.network.edges[e].group for e in (layer.input_edge, layer.output_edge)))
-            choices = np.ix_(*([column[b] for b in allowed[v]] for v in roles))
+        for i, variables in enumerate(self.layer_variables):
+            choices = np.ix_(*([column[b] for b in allowed[v]] for v in variables))
             if not np.isfinite(self.costs.energy_pj[i][choices]).any():
-                stuck.append(layer.name)
+                stuck.append(self.network.layers[i].name)
         if stuck:
             message = f"no mapping fits at any allowed bits for {len(stuck)} layers: {', '.join(stuck[:5])}"
             raise InfeasibleError(message, hint="allow fewer bits, or use an architecture with larger buffers")

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,7 +32,7 @@ from quantloom.joint_search.problem import (
 )
 from quantloom.joint_search.run_report import write_report
 from quantloom.joint_search.samplers import RandomSampler, Sampler
-from quantloom.joint_search.seeds import hull_seeds
+from quantloom.joint_search.seeds import Seed, exact_seeds
 from quantloom.mapper.breakdown import breakdown_json, mapping_json
 from quantloom.mapper.energy_sources import energy_sources_json
 from quantloom.mapper.optimize import evaluate
@@ -103,7 +103,8 @@ def run_search(
     if config.evaluations < len(uniform):
         message = f"{config.evaluations} evaluations do not suffice for the {len(uniform)} uniform baselines"
         raise SearchError(message, hint=f"allow at least {len(uniform)} evaluations, better some hundreds")
-    start = _start(problem, inputs, config, uniform)
+    seeds = exact_seeds(problem, inputs.sensitivity, config.seeds) if inputs.sensitivity is not None else []
+    start = _start(problem, seeds, uniform)
     sampler = _make_sampler(problem, config, start)
     with ExitStack() as stack:
         run = None
@@ -119,6 +120,7 @@ def run_search(
         measure = Accuracies(problem, executor, run, name=inputs.evaluator.name, store=known)
         trace = _search(problem, config, sampler, uniform, measure, progress or _no_progress)
         front = _final_front(problem, inputs, measure, uniform, trace, progress or _no_progress)
+        front = replace(front, seeds=tuple(seeds))
         if run is not None:
             _write(run, front, problem, inputs.arch, config.cost_model)
             run.finish(wall_s=time.monotonic() - began)
@@ -139,12 +141,10 @@ def _make_executor(inputs: SearchInputs, workers: int, cluster: str | None) -> E
     return InProcess(inputs.evaluator)
 
 
-def _start(problem: SearchProblem, inputs: SearchInputs, config: SearchConfig, uniform: IntArray) -> IntArray:
+def _start(problem: SearchProblem, seeds: Sequence[Seed], uniform: IntArray) -> IntArray:
     """Return the different candidates to begin with: the uniform ones, then the seeds."""
-    seeds = np.empty((0, len(problem.genes)), dtype=np.int64)
-    if inputs.sensitivity is not None and config.seeds:
-        seeds = hull_seeds(problem, inputs.sensitivity, config.seeds)
-    unique = {candidate.tobytes(): candidate for candidate in np.concatenate([uniform, seeds])}
+    every = [*uniform, *(seed.optimum.candidate for seed in seeds)]
+    unique = {candidate.tobytes(): candidate for candidate in every}
     return np.array(list(unique.values()), dtype=np.int64).reshape(-1, len(problem.genes))
 
 
