@@ -171,17 +171,18 @@ def load_network_and_data(
 
     Raises WorkloadError, UnsupportedOpError, QuantError, DataError, or SearchError where there are no weights.
     """
-    if model.partition(":")[0].endswith((".yaml", ".yml", ".onnx")):
-        reason = "an ONNX file is read for its shapes" if ".onnx" in model else "a network file has no weights"
-        message = f"{model}: {reason}, so its accuracy cannot be measured"
-        raise SearchError(message, hint="give a model of the zoo with a checkpoint, or package.module:function")
+    if model.partition(":")[0].endswith((".yaml", ".yml")):
+        message = f"{model}: a network file has no weights, so its accuracy cannot be measured"
+        hint = "give an ONNX file, a model of the zoo with a checkpoint, or package.module:function"
+        raise SearchError(message, hint=hint)
     # torch's OpenMP reads this when it is loaded. Its threads otherwise spin while they wait for each other: on two
     # cores that other processes used too, one accuracy of the demo cost 10 s of CPU instead of 1 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     (progress or _no_progress)(0, 0, f"reading {model}")
-    from quantloom.workload.load import find_model
+    from quantloom.workload.load import find_model, find_onnx
 
-    source = find_model(model)
+    onnx_file = find_onnx(model)
+    source = find_model(model) if onnx_file is None else None
 
     import torch
 
@@ -191,6 +192,13 @@ def load_network_and_data(
 
     torch.set_num_threads(threads)
     splits = load_data(data)
+    if onnx_file is not None:
+        from quantloom.workload.onnx_module import module_from_onnx
+
+        module, sample_shape = module_from_onnx(onnx_file.path, onnx_file.sizes)
+        _load_weights(model, checkpoint, module, untrained=untrained)
+        return trace(module, sample_shape, name=Path(onnx_file.path).stem), splits
+    assert source is not None, "what is no ONNX file is a torch model"
     built = build_model(source.build, source.input_shape, source.name)
     shape = built.image_shape
     if shape is None:

@@ -72,6 +72,7 @@ LOADERS: dict[str, set[str]] = {
         "workload.from_torch",
         "workload.from_export",
         "workload.torch_models",
+        "workload.onnx_module",
         "assemble",
     },
     "onnx": {"workload.onnx_file", "quant.onnx_export"},

@@ -13,8 +13,9 @@ from pathlib import Path
 from quantloom import zoo
 from quantloom.errors import QuantloomError, WorkloadError
 from quantloom.workload.network import Network
+from quantloom.workload.onnx_sizes import OnnxSizes
 
-__all__ = ["ModelSource", "find_model", "load_network"]
+__all__ = ["ModelSource", "OnnxSource", "find_model", "find_onnx", "load_network"]
 
 _IMAGE_SHAPE = (3, 224, 224)  # what input= and channels= leave open
 
@@ -39,6 +40,15 @@ class ModelSource:
     assumes_traffic: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxSource:
+    """An ONNX file, sizes for what it leaves open, and whether operators that are not known are taken as traffic."""
+
+    path: str
+    sizes: OnnxSizes
+    assumes_traffic: bool
+
+
 def load_network(spec: str, input_shape: tuple[int, ...] | None = None) -> Network:
     """The network that `spec` describes; torch is loaded unless it is a file.
 
@@ -56,9 +66,11 @@ def load_network(spec: str, input_shape: tuple[int, ...] | None = None) -> Netwo
         from quantloom.spec.network import load_network_yaml  # the only need of yaml here
 
         return load_network_yaml(spec)
-    onnx_file = _ONNX_FILE.fullmatch(spec)
+    onnx_file = find_onnx(spec, input_shape)
     if onnx_file is not None:
-        return _load_onnx(spec, onnx_file["path"], onnx_file["options"] or "", input_shape)
+        from quantloom.workload.from_onnx import network_from_onnx
+
+        return network_from_onnx(onnx_file.path, onnx_file.sizes, assumes_traffic=onnx_file.assumes_traffic)
     source = find_model(spec)
     from quantloom.workload.torch_models import network_from_builder  # loads torch
 
@@ -84,11 +96,15 @@ def find_model(spec: str) -> ModelSource:
     )
 
 
-def _load_onnx(spec: str, path: str, options: str, input_shape: tuple[int, ...] | None) -> Network:
-    """The network in an ONNX file with options behind it: batch=, shape=, sizes of axes and inputs, unknown=traffic."""
-    from quantloom.workload.from_onnx import network_from_onnx
-    from quantloom.workload.onnx_sizes import OnnxSizes
+def find_onnx(spec: str, input_shape: tuple[int, ...] | None = None) -> OnnxSource | None:
+    """The ONNX file that `spec` names, with the options behind it; None if it names something else.
 
+    Options: batch=, shape=, sizes of axes and inputs, unknown=traffic. Raises WorkloadError for others.
+    """
+    match = _ONNX_FILE.fullmatch(spec)
+    if match is None:
+        return None
+    path, options = match["path"], match["options"] or ""
     batch, shape, assumes_traffic = 1, input_shape, False
     named: dict[str, int] = {}
     inputs: dict[str, tuple[int, ...]] = {}
@@ -111,7 +127,7 @@ def _load_onnx(spec: str, path: str, options: str, input_shape: tuple[int, ...] 
             )
             raise WorkloadError(message, hint=hint)
     sizes = OnnxSizes(batch=batch, shape=shape, named=named, inputs=inputs)
-    return network_from_onnx(path, sizes, assumes_traffic=assumes_traffic)
+    return OnnxSource(path=path, sizes=sizes, assumes_traffic=assumes_traffic)
 
 
 def _read_options(spec: str, text: str) -> tuple[tuple[int, ...] | None, bool]:

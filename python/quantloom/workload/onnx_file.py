@@ -1,8 +1,8 @@
 """Reads an ONNX file into plain records: nodes, the shape of every value, and which values are constants.
 
-This file alone imports `onnx`. Weights are never looked at: initialisers above some elements are taken for their shape,
-and of data outside of the file (whose place is checked) only small tensors are read. Shapes come from onnx's own shape
-inference, helped by folding the small integer tensors that exporters compute shapes with.
+This file alone imports `onnx`. load_onnx() never looks at weights: initialisers above some elements are taken for their
+shape, and of data outside of the file (whose place is checked) only small tensors are read. Shapes come from onnx's own
+shape inference, helped by folding the small integer tensors that exporters compute shapes with.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from quantloom.workload.onnx_sizes import MAX_EXTENT, OnnxSizes, fix_inputs
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["OnnxGraph", "OnnxNode", "load_onnx"]
+__all__ = ["OnnxGraph", "OnnxNode", "load_onnx", "load_onnx_tensors"]
 
 OLDEST_OPSET = 7
 _KEPT_ELEMENTS = 4096  # of tensors whose values may matter for shapes
@@ -69,6 +69,36 @@ def load_onnx(path: str, sizes: OnnxSizes) -> OnnxGraph:
         message = f"{path}: reading an ONNX file needs the package onnx: {error}"
         raise WorkloadError(message, hint="pip install quantloom[onnx]") from error
     return _File(path, _parse(path)).read(sizes)
+
+
+def load_onnx_tensors(path: str) -> dict[str, Any]:  # Any: numpy arrays, which this room does not import
+    """The values of all initialisers and constants of a file that load_onnx() has read, by name.
+
+    Raises SpecError for a tensor whose data cannot be read.
+    """
+    from onnx import numpy_helper
+
+    graph = _parse(path).graph
+    found: dict[str, Any] = {}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        attribute = next(iter(node.attribute), None)
+        if node.op_type == "Constant" and attribute is not None and attribute.name == "value":
+            tensors[node.output[0]] = attribute.t
+        elif node.op_type == "Constant" and attribute is not None and attribute.name.startswith(("value_i", "value_f")):
+            listed = list(attribute.ints) or list(attribute.floats)
+            numbers = {"value_int": attribute.i, "value_float": attribute.f}.get(attribute.name, listed)
+            tensors[node.output[0]] = _array_tensor(node.output[0], numbers)
+    for name, tensor in tensors.items():
+        try:
+            found[name] = numpy_helper.to_array(tensor, str(Path(path).parent))
+        except Exception as error:  # whatever numpy and onnx raise for data of the wrong size
+            message = f"{path}: tensor `{name}` of shape {list(tensor.dims)} cannot be read: {_first_line(error)}"
+            raise SpecError(message, hint="is the file whole?") from error
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
+    return found
 
 
 def _parse(path: str) -> ModelProto:
@@ -252,16 +282,9 @@ class _File:
             numbers = {"value_int": attribute.i, "value_float": attribute.f}.get(attribute.name)
             listed = list(attribute.ints) or list(attribute.floats)
             shape = () if numbers is not None else (len(listed),)
-            tensor = self._array_tensor(name, listed if numbers is None else numbers)
+            tensor = _array_tensor(name, listed if numbers is None else numbers)
             self._values[name] = numpy_helper.to_array(tensor)
         self._constants[name] = shape
-
-    def _array_tensor(self, name: str, value: int | float | list[int] | list[float]) -> TensorProto:
-        from onnx import TensorProto, helper
-
-        flat = value if isinstance(value, list) else [value]
-        kind = TensorProto.FLOAT if any(isinstance(each, float) for each in flat) else TensorProto.INT64
-        return helper.make_tensor(name, kind, [len(flat)] if isinstance(value, list) else [], flat)
 
     # ---- inputs --------------------------------------------------------------------------------------------------
 
@@ -447,7 +470,7 @@ class _File:
             numbers: int | list[int] = math.prod(shape)
             if node.op_type == "Shape":
                 numbers = list(shape)[attributes.get("start", 0) : attributes.get("end", len(shape))]
-            return [numpy_helper.to_array(self._array_tensor(node.output[0], numbers))]
+            return [numpy_helper.to_array(_array_tensor(node.output[0], numbers))]
         operands = [given[name] for name in node.input if name]
         if node.op_type in ("ConstantOfShape", "Expand", "Range", "Tile") and not _is_small(node.op_type, operands):
             return None
@@ -489,6 +512,14 @@ def _attribute(attribute: Any) -> tuple[str, object]:  # Any: an attribute of pr
     kinds = {1: attribute.f, 2: attribute.i, 3: attribute.s, 6: tuple(attribute.floats), 7: tuple(attribute.ints)}
     value = kinds.get(attribute.type)
     return attribute.name, value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _array_tensor(name: str, value: int | float | list[int] | list[float]) -> TensorProto:
+    from onnx import TensorProto, helper
+
+    flat = value if isinstance(value, list) else [value]
+    kind = TensorProto.FLOAT if any(isinstance(each, float) for each in flat) else TensorProto.INT64
+    return helper.make_tensor(name, kind, [len(flat)] if isinstance(value, list) else [], flat)
 
 
 def _static_shape(info: ValueInfoProto, sizes: Mapping[str, int]) -> tuple[int, ...] | None:
