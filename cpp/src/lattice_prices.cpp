@@ -133,6 +133,12 @@ Count Prices::least_tile_words(int tensor, int level, Count tile) const {
   return ceil_div(tile, most_per_word_[static_cast<std::size_t>(tensor)][static_cast<std::size_t>(level)]);
 }
 
+double Prices::most_elements(int tensor, int level) const {
+  const auto& capacity = problem_.parts.arch.level(level).capacity_words;
+  if (!capacity) return kInfinity;
+  return static_cast<double>(*capacity) * static_cast<double>(most_per_word_[static_cast<std::size_t>(tensor)][static_cast<std::size_t>(level)]);
+}
+
 // taken_pj() without rounding, as a line in the number of elements.
 Prices::Line Prices::taken_line(int tensor, int level, int accumulator) const {
   const auto l = static_cast<std::size_t>(level);

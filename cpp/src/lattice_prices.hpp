@@ -31,12 +31,14 @@ class Prices {
   // Energy of filling a copy with what it takes from the next one outwards, `moves` elements an instance.
   [[nodiscard]] double filled_pj(int tensor, int level, int accumulator, Count moves, double& writes) const;
   // The same without rounding.
-  [[nodiscard]] double least_filled_pj(int tensor, int level, int accumulator, Count moves) const {
-    return filled_slope(tensor, level, accumulator) * static_cast<double>(tensor == output_ ? moves - distinct(tensor, level) : moves);
+  [[nodiscard]] double least_filled_pj(int tensor, int level, int accumulator, double moves) const {
+    return filled_slope(tensor, level, accumulator) * (tensor == output_ ? moves - static_cast<double>(distinct(tensor, level)) : moves);
   }
   // Words of a tile; of an output as wide as the sums that lie there, of which `needs` come up.
   [[nodiscard]] Count tile_words(int tensor, int level, int accumulator, Count tile, Count needs) const;
   [[nodiscard]] Count least_tile_words(int tensor, int level, Count tile) const;
+  // Elements of the largest tile that fits a level alone; infinite without a capacity.
+  [[nodiscard]] double most_elements(int tensor, int level) const;
 
   // Which copies a bound is about. any: all ways outwards; with, without: those with a copy at the second outermost level, up to
   // that copy, and those without one.

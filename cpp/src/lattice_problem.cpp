@@ -193,6 +193,8 @@ bool Problem::is_supported(const MapperOptions& options) const {
     }
     if (!block.inner.empty() || !block.outer.empty() || block.split) return false;
   }
+  // The search leaves out copies that are of no use; a level that must keep one is not free to.
+  if (std::any_of(forced.begin(), forced.end() - 1, [](std::uint32_t kept) { return kept != 0; })) return false;
   if (forced.back() != all || limits_lanes(parts.constraints) || limits_words(parts.constraints)) return false;
   return std::all_of(parts.arch.levels().begin(), parts.arch.levels().end(), [](const Level& level) {
     return level.multicast && level.reduction && !level.forwarding && level.adder_energy_pj == 0 && level.hop_energy_pj == 0 && level.router_energy_pj == 0;

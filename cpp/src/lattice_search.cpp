@@ -37,7 +37,11 @@ void Search::plan(const Lanes& lanes) {
   above.fill(1);
   for (auto l = static_cast<std::size_t>(problem_.num_levels()); l-- > 0;) {
     lanes_above_[l] = above;
-    for (std::size_t d = 0; d < problem_.dims.size(); ++d) above[d] *= lanes[l][d];
+    lanes_at_[l] = 1;
+    for (std::size_t d = 0; d < problem_.dims.size(); ++d) {
+      above[d] *= lanes[l][d];
+      lanes_at_[l] *= lanes[l][d];
+    }
   }
 }
 
@@ -54,7 +58,7 @@ double Search::rest_bound(int level, const Label& label, std::uint32_t keep, Pri
     if ((label.is_open >> t & 1U) != 0) {
       Count moves = label.needs[t];
       for (int l = label.child[t] + 1; l <= level; ++l) moves /= prices_.relevant_lanes(tensor, l);
-      rest += prices_.least_filled_pj(tensor, label.child[t], label.accumulator, moves);
+      rest += prices_.least_filled_pj(tensor, label.child[t], label.accumulator, static_cast<double>(moves));
       saved = std::max(saved, rest - prices_.fresh_pj(way, label.child[t], tensor, label.accumulator));
     }
     sum += rest;
@@ -93,7 +97,7 @@ double Search::crowded_bound(int level, const Label& label) const {
     if ((label.is_open >> t & 1U) == 0) continue;
     Count moves = label.needs[t];
     for (int l = label.child[t] + 1; l <= level; ++l) moves /= prices_.relevant_lanes(tensor, l);
-    closing[t] = prices_.least_filled_pj(tensor, label.child[t], label.accumulator, moves);
+    closing[t] = prices_.least_filled_pj(tensor, label.child[t], label.accumulator, static_cast<double>(moves));
     closed_pj += closing[t];
   }
   const auto choose = [&](auto&& self, int tensor, int running, double spent, std::uint32_t taken, std::array<double, kMaxLevels>& excused) -> void {
@@ -228,12 +232,16 @@ void Search::extend_by_outer_costs(const Step& step) {
   try_shape(step.base, 0);
   for (std::uint32_t keep = 1; keep < 1U << problem_.num_tensors(); ++keep) {
     const double inner = from.energy_pj + leakage + rest_bound(step.level - 1, from, keep, Prices::with_copy, Prices::without_copy);
+    std::array<Ahead, kMaxLatticeTensors> ahead;
+    for (int t = 0; t < problem_.num_tensors(); ++t) {
+      ahead[static_cast<std::size_t>(t)] = look_ahead(step.level - 1, from, t, (keep >> t & 1U) != 0 ? Prices::with_copy : Prices::without_copy);
+    }
     for (const OuterCosts::Entry& entry : outer_->entries(keep)) {
       if (inner + entry.energy_pj > best_->energy_limit(from.cycles)) break;
       const Shape shape = problem_.shape(entry.shape);
       bool contains = true;
       for (std::size_t d = 0; d < dims && contains; ++d) contains = problem_.dims[d].divisors[shape[d]] % problem_.dims[d].divisors[step.base[d]] == 0;
-      if (contains) try_shape(shape, static_cast<int>(keep));
+      if (contains && from.energy_pj + leakage + closed_pj(step, from, shape, ahead) + entry.energy_pj <= best_->energy_limit(from.cycles)) try_shape(shape, static_cast<int>(keep));
     }
   }
 }
@@ -425,6 +433,10 @@ void Search::add(int level, Label& label) {
       ++effort_->cut;
       return;
     }
+  }
+  if (!can_close_within(level, label, limit - spent)) {
+    ++effort_->cut;
+    return;
   }
   label.bound_pj = std::max(label.bound_pj, spent + crowded_bound(level, label));
   if (label.bound_pj <= limit) label.bound_pj = std::max(label.bound_pj, spent + outer_bound(level, label.shape, label));

@@ -96,6 +96,30 @@ class Search {
   // The same, if the second outermost level is further out; else 0. shape: that of the label.
   [[nodiscard]] double outer_bound(int level, const Shape& shape, const Label& label) const;
   [[nodiscard]] double crowded_bound(int level, const Label& label) const;
+  // Whether the energy further out may be `limit_pj` or less, by where open runs end.
+  [[nodiscard]] bool can_close_within(int level, const Label& label, double limit_pj) const;
+  // What one tensor of a label pays further out, for each level m, further out than the label's, at which the next loops may lie.
+  struct Ahead {
+    std::array<double, kMaxLevels + 1> from;    // its next copy is at m or further out, and all that it moves now moves
+    std::array<double, kMaxLevels> early;       // its next copy lies inside of m, and what it moves there it moves once
+    std::array<double, kMaxLevels> spared;      // the same, but it moves all that the loops up to the label's level leave
+    std::array<double, kMaxLevels> room;        // elements that a copy at m may have at most; 0 if no copy can be there
+    std::array<double, kMaxLevels> irrelevant;  // extents that are irrelevant to it, without the loops further out, lanes of m included
+    std::span<const Prices::Line> lines;
+    double needs = 0;
+    double moves = 0;  // the last three: if its run is open
+    double fill_pj = 0;
+    double fresh_pj = 0;
+
+    [[nodiscard]] double plain(std::size_t m) const { return std::min(spared[m], from[m]); }
+    [[nodiscard]] double beyond(std::size_t m) const { return std::min(spared[m], from[m + 1]); }
+  };
+  [[nodiscard]] Ahead look_ahead(int level, const Label& label, int tensor, Prices::Way way) const;
+  void copy_ahead(const Label& label, int tensor, Prices::Way way, const Prices::Line& line, double moves, Ahead& out) const;
+  // Least energy of an open copy whose run at level m is `run` at most.
+  [[nodiscard]] double run_pj(const Label& label, int tensor, const Ahead& ahead, int m, double run) const;
+  // Least energy of all tensors further out, if the loops of this step end all open runs at this shape.
+  [[nodiscard]] double closed_pj(const Step& step, const Label& from, const Shape& shape, const std::array<Ahead, kMaxLatticeTensors>& ahead) const;
   void extend(int level, std::int32_t from);
   void extend_by_outer_costs(const Step& step);
   void choose_factor(const Step& step, std::size_t dim);
@@ -119,6 +143,7 @@ class Search {
   // Of the lanes.
   Lanes lanes_{};
   std::array<std::array<Count, kMaxLatticeDims>, kMaxLevels> lanes_above_{};  // [level][dim]
+  std::array<Count, kMaxLevels> lanes_at_{};                                  // [level]
 
   // Of the search.
   std::vector<std::vector<Label>> labels_;           // [level + 1]; the first holds the arithmetic units

@@ -4,6 +4,7 @@
 #include <random>
 #include <sstream>
 
+#include "exact_mapper.hpp"
 #include "fixtures.hpp"
 #include "quantloom/cost.hpp"
 #include "quantloom/mac_table.hpp"
@@ -17,6 +18,7 @@ using test::make_level;
 
 constexpr Count kLargestSpace = 20000;  // mappings of a random space, so that walking it stays quick
 constexpr int kCases = 120;
+constexpr int kLongCases = 60;
 
 class CaseMaker {
  public:
@@ -55,6 +57,39 @@ class CaseMaker {
     if (one_in(6)) units.leak_energy_pj = 0.25;
     if (one_in(6)) units.idle_energy_pj = 0.125;
     return {"random", out, units, {}};
+  }
+
+  // A long hierarchy in which most levels are for one or two tensors, so that branch and bound can list its copies; small ones inside.
+  [[nodiscard]] Arch long_arch() {
+    constexpr int kLevels = 5;
+    std::vector<Level> out;
+    std::vector<Constraint> constraints;
+    Count x = 1;
+    int open = 0;
+    for (int l = kLevels; l-- > 0;) {
+      const bool outermost = l == kLevels - 1;
+      Level level = make_level("L" + std::to_string(l), x, 1);
+      describe(level, outermost);
+      level.energy.read_pj *= l + 1;
+      if (!outermost) level.capacity_words = l < 3 ? pick({1, 2, 3, 4, 6, 8, 12, 16}) : pick({24, 32, 48, 64});
+      out.insert(out.begin(), level);
+      if (one_in(3)) x *= pick({2, 3});
+      if (outermost) continue;
+      Constraint copies;
+      copies.level = level.name;
+      copies.target = ConstraintTarget::keep;
+      for (const char* tensor : {"Weights", "Inputs", "Outputs"}) {
+        if (open == 6 || one_in(2)) {
+          copies.bypass.emplace_back(tensor);
+        } else {
+          ++open;
+        }
+      }
+      constraints.push_back(copies);
+    }
+    Arithmetic units = test::make_macs(x, 1);
+    units.energy_pj = energy();
+    return {"long", out, units, constraints};
   }
 
   [[nodiscard]] std::vector<std::vector<int>> settings() {
@@ -157,6 +192,37 @@ TEST(LatticeMapper, AgreesWithTheExhaustiveMapperOnRandomCases) {
   int found = 0;
   for (std::uint32_t i = 0; cases < kCases && !testing::Test::HasFailure(); ++i) cases += compare(first + i, static_cast<Objective>(i % 5), found) ? 1 : 0;
   EXPECT_GT(found, 2 * kCases);
+}
+
+// Chains of more levels than the exhaustive mapper can walk.
+TEST(LatticeMapper, AgreesWithBranchAndBoundOnLongHierarchies) {
+  const auto first = static_cast<std::uint32_t>(GTEST_FLAG_GET(random_seed)) * 100000U;
+  int found = 0;
+  for (std::uint32_t i = 0; found < kLongCases && !testing::Test::HasFailure(); ++i) {
+    CaseMaker maker(first + i);
+    const Workload workload = test::matmul(maker.pick({2, 4, 6}), maker.pick({2, 4, 6}), maker.pick({2, 3, 4}));
+    const Arch arch = maker.long_arch();
+    const std::vector<std::vector<int>> settings = {{16, 16, 16}, {8, 8, 8}, {2, 8, 4}};
+    MapperOptions options;
+    options.objective = static_cast<Objective>(i % 5);
+    options.threads = 1;
+    if (!can_optimize_on_lattice(arch, workload, options) || !can_optimize_exactly(arch, workload, options)) continue;
+    options.method = SearchMethod::branch_and_bound;
+    const std::vector<Optimum> expected = optimize(arch, workload, settings, options);
+    const std::vector<Optimum> actual = optimize_on_lattice(arch, workload, settings, options, {}, {});
+    for (std::size_t s = 0; s < settings.size(); ++s) {
+      SCOPED_TRACE("seed " + std::to_string(first + i) + ", setting " + std::to_string(s));
+      EXPECT_TRUE(actual[s].certificate.exhausted);
+      EXPECT_EQ(actual[s].found, expected[s].found);
+      if (!expected[s].found || !actual[s].found) continue;
+      ++found;
+      expect_close(actual[s].objective, expected[s].objective);
+      if (testing::Test::HasFailure()) {
+        ADD_FAILURE() << describe_mapping(arch, workload, actual[s].mapping) << "\nexpected\n" << describe_mapping(arch, workload, expected[s].mapping);
+        break;
+      }
+    }
+  }
 }
 
 }  // namespace
