@@ -16,6 +16,7 @@ from quantloom.cli.parsing import (
     add_arch,
     add_bits,
     add_cost_model,
+    add_fixed,
     add_layer,
     add_model,
     add_objective,
@@ -51,6 +52,7 @@ def add_parser(commands: Subparsers) -> Parser:
     add_objective(parser)
     add_cost_model(parser)
     add_space(parser)
+    add_fixed(parser)
     parser.add_argument(
         "--budget",
         metavar="N",
@@ -71,7 +73,7 @@ def add_parser(commands: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> None:
     """Compare, draw and print."""
-    from quantloom.cli.inputs import naming_layer, positions, read_inputs
+    from quantloom.cli.inputs import naming_layer, positions, read_inputs, with_given_loops
     from quantloom.mapper.heuristics import HEURISTICS, compare
     from quantloom.report.convergence import plot_convergence
 
@@ -82,16 +84,17 @@ def run(args: argparse.Namespace) -> None:
     arch, [bits], network = read_inputs(args.arch, [args.bits], args.model)
     [index] = positions(network, args.layer)
     layer, widths = network.layers[index], bits.for_layer(network, index)
+    searched, selection = with_given_loops(args.fixed, arch, network, args.layer, selection=SELECTIONS[args.space])
     with Progress() as progress, naming_layer(layer.name):
         found = compare(
-            arch,
+            searched,
             layer.workload,
             bits=widths,
             seeds=range(1, args.seeds + 1),
             budget=args.budget,
             objective=args.objective,
             **cost_options(args),
-            selection=SELECTIONS[args.space],
+            selection=selection,
             threads=args.threads,
             progress=progress,
         )
@@ -109,6 +112,7 @@ def run(args: argparse.Namespace) -> None:
         print_json("converge", _json(args, layer.name, found))
     else:
         title = f"{layer.name} of {network.name} on {arch.name}, bits {widths}, least {args.objective}"
+        title += "" if args.fixed is None else f", with what {args.fixed} gives"
         print_lines([bold(title), *_report(found), "", f"written to {path}"])
 
 
@@ -144,6 +148,7 @@ def _json(args: argparse.Namespace, layer: str, found: Comparison) -> dict[str, 
         "objective": args.objective,
         "cost_model": args.cost_model,
         "space": args.space,
+        **({} if args.fixed is None else {"fixed": args.fixed}),
         "budget": found.budget,
         "optimum": found.least,
         "size": int(found.optimum.certificate.space_size),

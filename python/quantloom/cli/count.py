@@ -14,6 +14,7 @@ from quantloom.cli.parsing import (
     Subparsers,
     add_arch,
     add_cost_model,
+    add_fixed,
     add_layer,
     add_model,
     add_threads,
@@ -68,6 +69,7 @@ def add_parser(commands: Subparsers) -> Parser:
         "--bits", metavar="BITS", nargs="+", required=True, help=f"{BITS_HELP}; several are counted in one pass"
     )
     add_cost_model(parser)
+    add_fixed(parser)
     parser.add_argument(
         "--paper-workloads",
         action="store_true",
@@ -80,19 +82,27 @@ def add_parser(commands: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> None:
     """Count and print."""
-    from quantloom.cli.inputs import positions, read_inputs
+    from quantloom._core import Mapspace
+    from quantloom.cli.inputs import positions, read_inputs, with_given_loops
     from quantloom.workload.paper import paper_workloads
 
     arch, bits, network = read_inputs(args.arch, args.bits, args.model)
     if args.paper_workloads:
         network = paper_workloads(network)
-    counts = _count_layers(arch, network, bits, positions(network, args.layer), cost_options(args), args.threads)
+    counted, _ = with_given_loops(args.fixed, arch, network, args.layer)
+    counts = _count_layers(counted, network, bits, positions(network, args.layer), cost_options(args), args.threads)
+    if args.fixed is not None:  # what is lowered is said of the architecture's own constraints
+        plain = Mapspace(arch, network.layer(args.layer).workload)
+        counts = [replace(each, notes=tuple(plain.notes)) for each in counts]
     if args.json:
         body: dict[str, object] = {"model": network.name, "arch": arch.name, "cost_model": args.cost_model}
+        if args.fixed is not None:
+            body["fixed"] = args.fixed
         found = [_layer_json(each) for each in counts]
         print_json("count", {**body, **found[0]} if len(found) == 1 else {**body, "layers": found})
     else:
-        print_lines([bold(f"{network.name} on {arch.name}, cost model {args.cost_model}"), *_lines(counts)])
+        given = "" if args.fixed is None else f", with what {args.fixed} gives"
+        print_lines([bold(f"{network.name} on {arch.name}, cost model {args.cost_model}{given}"), *_lines(counts)])
 
 
 def _count_layers(

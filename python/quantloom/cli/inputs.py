@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from quantloom.cli.progress import waiting
-from quantloom.errors import InfeasibleError, QuantloomError, WorkloadError
+from quantloom.errors import InfeasibleError, QuantloomError, SpecError, WorkloadError
 
 if TYPE_CHECKING:
     from quantloom._core import Arch, Workload
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quantloom.workload.bits import BitWidths
     from quantloom.workload.network import Network
 
-__all__ = ["bits_by_tensor", "naming_layer", "positions", "read_inputs", "read_network"]
+__all__ = ["bits_by_tensor", "naming_layer", "positions", "read_inputs", "read_network", "with_given_loops"]
 
 
 def read_network(model: str) -> Network:
@@ -48,6 +48,26 @@ def positions(network: Network, layer: str | None) -> list[int]:
     if layer is None:
         return list(range(len(network.layers)))
     return [network.layers.index(network.layer(layer))]
+
+
+def with_given_loops(
+    fixed: str | None, arch: Arch, network: Network, layer: str | None, *, selection: str = "all"
+) -> tuple[Arch, str]:
+    """The architecture with what the file of --fixed gives for the layer of --layer, and which constraints hold then.
+
+    Raises SpecError if no layer is chosen, if the file is wrong, or if it contradicts the constraints.
+    """
+    if fixed is None:
+        return arch, selection
+    if layer is None:
+        message = "--fixed gives a part of one layer's mapping, but no layer is chosen"
+        raise SpecError(message, hint="choose it with --layer")
+    from quantloom.mapper.given import fix_loops
+    from quantloom.spec.partial_mapping import load_partial_mapping
+
+    workload = network.layers[positions(network, layer)[0]].workload
+    given = load_partial_mapping(fixed, arch, workload)
+    return fix_loops(arch, workload, given, selection=selection), "all"
 
 
 def bits_by_tensor(bits: BitWidths | None, workload: Workload) -> dict[str, int]:

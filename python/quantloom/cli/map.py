@@ -19,6 +19,7 @@ from quantloom.cli.parsing import (
     add_bits,
     add_budget,
     add_cost_model,
+    add_fixed,
     add_layer,
     add_model,
     add_objective,
@@ -30,7 +31,7 @@ from quantloom.cli.parsing import (
 from quantloom.cli.progress import Progress
 from quantloom.cli.sources import source_lines
 from quantloom.cli.units import count_text, edp_text, energy_text, energy_unit, percent, plural
-from quantloom.errors import InfeasibleError, InternalError, SpecError
+from quantloom.errors import InfeasibleError, InternalError
 from quantloom.mapper.breakdown import mapping_json
 
 if TYPE_CHECKING:
@@ -75,12 +76,7 @@ def add_parser(commands: Subparsers) -> Parser:
     add_cost_model(parser)
     add_space(parser)
     add_budget(parser)
-    parser.add_argument(
-        "--fixed",
-        metavar="M.yaml",
-        help="loops and kept tensors of the mapping that are given, the rest is searched: a mapping file with less in "
-        "it, where `...` stands for what is open; with --layer",
-    )
+    add_fixed(parser)
     parser.add_argument(
         "--save", metavar="DIR", help="write each layer and its mapping to DIR, as `quantloom evaluate` reads them"
     )
@@ -105,13 +101,13 @@ def add_parser(commands: Subparsers) -> Parser:
 def run(args: argparse.Namespace) -> None:
     """Map and print."""
     from quantloom._core import Mapspace
-    from quantloom.cli.inputs import positions, read_inputs
+    from quantloom.cli.inputs import positions, read_inputs, with_given_loops
     from quantloom.cli.saved import MappingFiles
 
     arch, [bits], network = read_inputs(args.arch, [args.bits], args.model)
     indices = positions(network, args.layer)
     files = MappingFiles(Path(args.save), len(network.layers), indices) if args.save is not None else None
-    searched, selection = _given(args, arch, network, indices)
+    searched, selection = with_given_loops(args.fixed, arch, network, args.layer, selection=SELECTIONS[args.space])
     try:
         with Progress() as progress:
             mapped = _map_layers(args, searched, selection, network, bits, indices, progress)
@@ -145,22 +141,6 @@ def _traffic(args: argparse.Namespace, arch: Arch, network: Network, bits: BitsS
             args.parser.error("--charge-operators is for a whole network, not with --layer")
         return []
     return operator_traffic(network, arch, edge_bits(bits, network), packing=args.packing)
-
-
-def _given(args: argparse.Namespace, arch: Arch, network: Network, indices: list[int]) -> tuple[Arch, str]:
-    """The architecture to search on, with what --fixed gives, and which of its constraints hold."""
-    selection = SELECTIONS[args.space]
-    if args.fixed is None:
-        return arch, selection
-    if args.layer is None:
-        message = "--fixed gives a part of one layer's mapping, but no layer is chosen"
-        raise SpecError(message, hint="choose it with --layer")
-    from quantloom.mapper.given import fix_loops
-    from quantloom.spec.partial_mapping import load_partial_mapping
-
-    workload = network.layers[indices[0]].workload
-    given = load_partial_mapping(args.fixed, arch, workload)
-    return fix_loops(arch, workload, given, selection=selection), "all"
 
 
 def _map_layers(

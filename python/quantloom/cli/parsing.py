@@ -22,6 +22,7 @@ __all__ = [
     "add_budget",
     "add_common_options",
     "add_cost_model",
+    "add_fixed",
     "add_layer",
     "add_model",
     "add_objective",
@@ -176,6 +177,16 @@ def add_space(parser: Parser) -> None:
         type=choice("space", tuple(SELECTIONS)),
         default="arch",
         help="arch: what the accelerator's constraints leave; free: only its fanout and capacities (default: arch)",
+    )
+
+
+def add_fixed(parser: Parser) -> None:
+    """--fixed, the given part of one layer's mapping; `inputs.with_given_loops` reads it."""
+    parser.add_argument(
+        "--fixed",
+        metavar="M.yaml",
+        help="loops and kept tensors of the mapping that are given, the rest is open: a mapping file with less in "
+        "it, where `...` stands for what is open; with --layer",
     )
 
 
