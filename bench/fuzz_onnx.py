@@ -1,6 +1,8 @@
 """Change ONNX files at random and read them: each gives a network or an error of quantloom, in little time and memory.
 
-    python bench/fuzz_onnx.py [FILE.onnx] [--cases 2000] [--seed 1]
+    python bench/fuzz_onnx.py [FILE.onnx] [--cases 2000] [--seed 1] [--module]
+
+With --module they are read with their weights, as `search` reads them, traced, and run on zeros.
 
 Half of the cases change bytes, half change fields of the decoded file (dims, names, numbers, operators, what is left
 out). Without a file a small one is made. Anything else than a network or a QuantloomError is printed and kept.
@@ -144,11 +146,22 @@ def changed_fields(data: bytes, rng: random.Random) -> bytes:
     return model.SerializeToString()
 
 
+def run_module(path: str) -> None:
+    """Read a file as the search does."""
+    from quantloom.workload.from_torch import trace
+    from quantloom.workload.onnx_module import module_from_onnx
+    from quantloom.workload.onnx_sizes import OnnxSizes
+
+    module, shape = module_from_onnx(path, OnnxSizes())
+    trace(module, shape, name="net")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--module", action="store_true", help="read the weights too, and run the module")
     parser.add_argument("--options", default="", help="behind the file, such as batch=1")
     args = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
@@ -160,8 +173,11 @@ def main() -> int:
             path.write_bytes((changed_bytes if case % 2 else changed_fields)(data, rng))
             start = time.process_time()
             try:
-                load_network(f"{path}:{args.options}" if args.options else str(path))
-                outcomes["network"] += 1
+                if args.module:
+                    run_module(str(path))
+                else:
+                    load_network(f"{path}:{args.options}" if args.options else str(path))
+                outcomes["module" if args.module else "network"] += 1
             except QuantloomError as error:
                 outcomes[type(error).__name__] += 1
             except Exception as error:

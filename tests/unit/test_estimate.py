@@ -139,6 +139,21 @@ class FakeMemory:
         return self.width * 2e-13, 1e-9
 
 
+class FakeMemoryOfSize(FakeMemory):
+    """As of hwcomponents-cacti 1.0.40, which wants the size beside width and depth."""
+
+    def __init__(self, *, tech_node: float, width: int, depth: int, size: int | None = None) -> None:
+        super().__init__(width=width, depth=depth, tech_node=tech_node)
+        assert size is not None
+        assert size == width * depth
+
+
+def test_hwcomponents_gets_the_size_where_it_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hwcomponents_cacti", SimpleNamespace(SRAM=FakeMemoryOfSize))
+    found = HwcomponentsEstimator().storage(StorageQuery(kind="sram", width_bits=64, rows=1024))
+    assert found.read_pj == pytest.approx(6.4)
+
+
 def test_hwcomponents_is_asked_in_its_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hwcomponents_cacti", SimpleNamespace(SRAM=FakeMemory, LPDDR4=FakeMemory))
     estimator = HwcomponentsEstimator()

@@ -395,3 +395,22 @@ def test_files_with_damage_are_read_or_refused_but_never_crash() -> None:
             messages.append(str(error))
     assert len(messages) > 100
     assert [message for message in messages if not message.startswith("damaged.yaml:")] == []
+
+
+def test_a_mapping_is_judged_beside_an_architecture_that_is_wrong() -> None:
+    arch = ARCH.replace("class: intmac", "class: intmak").replace("depth: 256", "depth: many")
+    mapping = """\
+    mapping:
+      - {target: Buff, type: temporal, factors: K=4}
+      - {target: Reg, type: temporal, factors: Z=3}
+      - {target: Main, type: bypass, keep: [Weight]}
+    """
+    lines = [line for line in refusal(arch, PROBLEM, mapping).splitlines() if not line.startswith("  hint")]
+    places = [line.split(": ", 1)[0] for line in lines]
+    assert places == ["a.yaml:8:56", "a.yaml:10:38", "c.yaml:2:14", "c.yaml:3:44", "c.yaml:4:41"]
+    assert "unknown level `Buff`" in lines[2]
+    right = "mapping: [{target: Main, type: temporal, factors: K=4 R=3 P=16}, {target: Reg, type: temporal}]"
+    assert "b.yaml" not in refusal(arch, PROBLEM, right)
+    assert "c.yaml" not in refusal(arch, PROBLEM, right)
+    wrong = "mapping: [{target: Main, type: temporal, factors: K=4 R=3 P=8}]"
+    assert "c.yaml:1:10: mapping: the factors of dim `P` multiply to 8" in refusal(arch, PROBLEM, wrong)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from typing import Any, Final
 
 from quantloom.errors import SpecError
@@ -64,7 +65,11 @@ class HwcomponentsEstimator:
         try:
             if query.kind == "dram":
                 return getattr(self._package, query.dram_type.upper())(width=query.width_bits)
-            return self._package.SRAM(tech_node=query.node_nm * _NANO, width=query.width_bits, depth=query.rows)
+            sram = self._package.SRAM
+            sizes = {"width": query.width_bits, "depth": query.rows}
+            if "size" in signature(sram).parameters:  # 1.0.40 compares it with the product, even if it is left out
+                sizes["size"] = query.width_bits * query.rows
+            return sram(tech_node=query.node_nm * _NANO, **sizes)
         except Exception as error:  # as above
             raise self._failure(query, error) from error
 

@@ -26,6 +26,7 @@ _FILL = ("random_fill", "random_write", "fill", "write")
 _UPDATE = ("random_update", "random_write", "update", "write")
 _COMPUTE = ("mac_random", "mult_random", "mac", "mult", "compute")
 _TABLE_KEYS = ("name", "actions", "area", "primitive_estimation(s)", "primitive_estimations", "arguments", "class")
+_SIZES = ("entries", "size", "depth", "memory_depth", "sizeKB", "size_KB")
 _DEFAULT_NODE_NM = 45.0
 _NODE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:nm)?\s*")
 _REGISTER_FILE = re.compile(r"reg|(^|[^a-z])rf([^a-z]|$)")
@@ -175,6 +176,8 @@ class Energies:
         )
         try:
             if size.capacity_words is None and not size.is_dram:
+                if element.attributes.find(*_SIZES) is not None:  # one that is wrong, which was told
+                    return StorageEstimate(read_pj=0.0, write_pj=0.0, area_um2=None, source="")
                 message = f"{element.name} has no energies in a table and no size to estimate them from"
                 raise SpecError(message, hint="give an ERT file, or the depth")
             return self._estimator().storage(query)

@@ -10,7 +10,7 @@ from pathlib import Path
 from quantloom import _core
 from quantloom.errors import SpecError
 from quantloom.spec.arch import MAX_LEVELS
-from quantloom.spec.reader import show
+from quantloom.spec.reader import Field, show
 from quantloom.spec.yaml_nodes import read_text
 from quantloom.timeloop.constraints import Words, read_constraints
 from quantloom.timeloop.documents import Documents, Note, is_empty, read_documents
@@ -18,7 +18,7 @@ from quantloom.timeloop.elements import Element, read_elements
 from quantloom.timeloop.energies import Energies
 from quantloom.timeloop.levels import build_arithmetic, build_level
 from quantloom.timeloop.mapper import read_mapper
-from quantloom.timeloop.mapping import read_mapping
+from quantloom.timeloop.mapping import check_mapping, read_mapping
 from quantloom.timeloop.problem import CONV_DIMS, CONV_TENSORS, read_problem
 
 __all__ = ["TimeloopDesign", "load_timeloop", "parse_timeloop"]
@@ -90,11 +90,14 @@ def _read(
     has_own_workload = problem is not None
     if problem is not None:
         workload, bits = problem
-    own_arch = _read_arch(documents, workload, estimator)
+    elements = read_elements(documents)
+    own_arch = _read_arch(documents, elements, workload, estimator)
     objective = read_mapper(documents)
     mapping = None
     if not documents.has_problems:
         mapping = _read_mapping(documents, own_arch or arch, workload)
+    elif workload is not None:
+        _check_mapping(documents, arch, workload)
     documents.raise_if_any()
     return TimeloopDesign(
         arch=own_arch,
@@ -119,14 +122,36 @@ def _read_mapping(
     return read_mapping(documents, arch, workload)
 
 
+def _check_mapping(documents: Documents, arch: _core.Arch | None, workload: _core.Workload) -> None:
+    """Judge a mapping beside other files that are wrong, by the names that stand in the architecture."""
+    section = documents.one("mapping")
+    names = [name for field in documents.all("architecture") for name in _names_in(field)]
+    names = names or ([] if arch is None else [level.name for level in arch.levels])
+    if section is not None and names and not is_empty(section):
+        check_mapping(section, names, workload, documents.notes)
+
+
+def _names_in(field: Field) -> list[str]:
+    """Every `name` in a part of a file, without ranges; also those of components that could not be read."""
+    found: list[str] = []
+    for key, value in field.entries() if field.is_mapping else ():
+        if key.text_or_empty() == "name" and value.is_text:
+            found.append(value.text_or_empty().partition("[")[0].rpartition(".")[2])
+        found += _names_in(value)
+    for item in field.items() if field.is_sequence else ():
+        found += _names_in(item)
+    return found
+
+
 def _file_name(documents: Documents, section: str) -> str:
     """A name for what a section describes: that of its file, without endings."""
     found = documents.all(section)
     return Path(found[0].problems.where).name.split(".")[0] if found else section
 
 
-def _read_arch(documents: Documents, workload: _core.Workload | None, estimator: str) -> _core.Arch | None:
-    elements = read_elements(documents)
+def _read_arch(
+    documents: Documents, elements: list[Element], workload: _core.Workload | None, estimator: str
+) -> _core.Arch | None:
     section = documents.one("architecture")
     if section is None or not elements:
         for kind in ("architecture_constraints", "mapspace_constraints"):
@@ -137,11 +162,13 @@ def _read_arch(documents: Documents, workload: _core.Workload | None, estimator:
         return None
     arithmetic = [element for element in elements if element.kind == "arithmetic"]
     storage = [element for element in elements if element.kind != "arithmetic"]
-    if not _is_hierarchy(documents, elements, storage, arithmetic):
-        return None
+    is_hierarchy = _is_hierarchy(documents, elements, storage, arithmetic)
     energies = Energies(documents, estimator)
     levels = [build_level(element, energies, documents.notes) for element in storage]
-    units = build_arithmetic(arithmetic[-1], energies, documents.notes)
+    if arithmetic:
+        units = build_arithmetic(arithmetic[-1], energies, documents.notes)
+    if not is_hierarchy:  # the names of its levels may be incomplete
+        return None
     words = _words(workload)
     constraints = read_constraints(documents, storage, words)
     if not documents.has_problems:  # else a mesh may be a stand-in

@@ -11,7 +11,7 @@ from quantloom.spec.reader import Field, Record, did_you_mean, show
 from quantloom.timeloop.documents import Documents, Notes
 from quantloom.timeloop.words import read_factors, read_names, read_permutation
 
-__all__ = ["read_mapping"]
+__all__ = ["check_mapping", "read_mapping"]
 
 _TYPES = ("temporal", "spatial", "bypass", "datatype", "dataspace", "bypassing")
 _KEYS = ("target", "name", "type", "factors", "permutation", "split", "keep", "bypass", "version")
@@ -42,15 +42,7 @@ def read_mapping(documents: Documents, arch: Arch, workload: Workload) -> Mappin
     for constraint in arch.constraints:
         if constraint.target == "keep" and constraint.level in levels:
             levels[constraint.level].bypass.update(constraint.bypass)
-    names = {name: name for name in levels}
-    for name in levels:  # a container of v0.4 by its own name
-        if name.startswith("inter_") and name.endswith("_spatial"):
-            names.setdefault(name[len("inter_") : -len("_spatial")], name)
-    directives = (
-        section.items("a list of directives, each with target and type") if section.is_sequence else _inner(section)
-    )
-    for item in directives:
-        _take(item, levels, names, workload, documents.notes)
+    _take_all(section, levels, workload, documents.notes)
     if not documents.has_problems:
         _check_products(section, levels, workload)
     if documents.has_problems:
@@ -67,6 +59,27 @@ def read_mapping(documents: Documents, arch: Arch, workload: Workload) -> Mappin
             for found in (levels[level.name] for level in arch.levels)
         ]
     )
+
+
+def check_mapping(section: Field, level_names: Sequence[str], workload: Workload, notes: Notes) -> None:
+    """Note the mistakes of a mapping whose architecture is wrong; its levels are among the names given."""
+    levels = {name: _Level() for name in level_names}
+    before = len(section.problems)
+    _take_all(section, levels, workload, notes)
+    if len(section.problems) == before:
+        _check_products(section, levels, workload)
+
+
+def _take_all(section: Field, levels: dict[str, _Level], workload: Workload, notes: Notes) -> None:
+    names = {name: name for name in levels}
+    for name in levels:  # a container of v0.4 by its own name
+        if name.startswith("inter_") and name.endswith("_spatial"):
+            names.setdefault(name[len("inter_") : -len("_spatial")], name)
+    directives = (
+        section.items("a list of directives, each with target and type") if section.is_sequence else _inner(section)
+    )
+    for item in directives:
+        _take(item, levels, names, workload, notes)
 
 
 def _inner(section: Field) -> list[Field]:
