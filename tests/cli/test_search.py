@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from quantloom import SearchConfig, search
+from quantloom.cli.main import build_parser
+from quantloom.cli.search import _choose_directory
+from quantloom.errors import SearchError
 
 Run = Callable[..., Any]
 
@@ -55,3 +58,14 @@ def test_the_demo_writes_a_run_that_can_be_read_and_resumed(quantloom: Run, dire
     refused = quantloom("search", "--resume", str(run))
     assert (refused.code, refused.out) == (1, "")
     assert "the manifest does not hold the settings of a search" in refused.err
+
+
+def test_a_run_killed_before_it_was_begun_can_be_started_again(tmp_path: Path) -> None:
+    """All that is left of it is a journal without a line; starting there must not say that a run is there."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/evaluations.jsonl").touch()
+    args = build_parser().parse(["search", "--demo", "-o", str(tmp_path / "run")])
+    assert _choose_directory(args, SearchConfig(model="m", arch="eyeriss")) == tmp_path / "run"
+    (tmp_path / "run/evaluations.jsonl").write_text("{}\n")
+    with pytest.raises(SearchError, match=r"no run can be started in .*evaluations\.jsonl exists already"):
+        _choose_directory(args, SearchConfig(model="m", arch="eyeriss"))

@@ -141,7 +141,7 @@ def _config_of_run(directory: Path) -> SearchConfig:
 
 def _choose_directory(args: argparse.Namespace, config: SearchConfig) -> Path:
     """Where the run is kept. Raises SearchError, before anything is loaded, if no run can be started there."""
-    from quantloom.joint_search.journal import RUN_FILES
+    from quantloom.joint_search.journal import RUN_FILES, is_empty_journal
 
     if args.resume is not None:
         return Path(args.resume)
@@ -155,7 +155,8 @@ def _choose_directory(args: argparse.Namespace, config: SearchConfig) -> Path:
         directory = Path(args.output)
     try:
         for name in RUN_FILES:
-            check_writable(directory / name)
+            if not is_empty_journal(directory / name):
+                check_writable(directory / name)
     except QuantloomError as error:
         message = f"no run can be started in {directory}: {error.message}"
         raise SearchError(message, hint="choose another directory, or go on with a run by `--resume DIR`") from error

@@ -54,22 +54,20 @@ class DaskCluster:
             client.submit(_measure, self._maker, python_code(), task, pure=False): position
             for position, task in enumerate(tasks)
         }
-        for future in self._distributed.as_completed(futures, loop=client.loop):
-            position = futures[future]
-            if future.status == "finished":
-                accuracy, wall_s = future.result()
-                yield Outcome(position=position, accuracy=accuracy, wall_s=wall_s)
-                continue
-            if future.status == "error":
-                error = future.exception()
-                if isinstance(error, self._distributed.KilledWorker):
-                    message = (
-                        f"workers died again and again while they measured {tasks[position]} ({error.last_worker})"
-                    )
-                    raise SearchError(message, hint="what was measured is kept; see the logs of the workers") from error
-                raise error
-            message = f"lost the scheduler at {self._address}"
-            raise SearchError(message, hint="what was measured is kept; resume when the cluster is up again")
+        for future in self._distributed.as_completed(list(futures), loop=client.loop):
+            position = futures.pop(future)
+            try:
+                accuracy, wall_s = future.result()  # waits again if the worker was lost before its result was fetched
+            except self._distributed.KilledWorker as error:
+                message = f"workers died again and again while they measured {tasks[position]} ({error.last_worker})"
+                raise SearchError(message, hint="what was measured is kept; see the logs of the workers") from error
+            except BaseException as error:
+                if not future.cancelled():
+                    raise
+                message = f"lost the scheduler at {self._address}"
+                raise SearchError(message, hint="what was measured is kept; resume when it is up again") from error
+            future.release()  # else its worker would keep it, and its loss would have it measured again
+            yield Outcome(position=position, accuracy=accuracy, wall_s=wall_s)
 
     def close(self) -> None:
         """Give up what is under way, and leave the cluster."""

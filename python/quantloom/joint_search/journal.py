@@ -28,6 +28,7 @@ __all__ = [
     "Evaluation",
     "RunDirectory",
     "Split",
+    "is_empty_journal",
     "read_evaluations",
     "read_manifest",
 ]
@@ -213,10 +214,14 @@ def read_manifest(path: Path) -> dict[str, object]:
     return cast("dict[str, object]", manifest)
 
 
+def is_empty_journal(path: Path) -> bool:
+    """Whether a file is a journal without a line: what is left where starting a run failed or was cut short."""
+    return path.name == JOURNAL and path.is_file() and path.stat().st_size == 0
+
+
 def _refuse_run(path: Path) -> None:
     for name in RUN_FILES:
-        # a journal without a line is what is left where starting a run failed
-        if (path / name).exists() and not (name == JOURNAL and (path / name).stat().st_size == 0):
+        if (path / name).exists() and not is_empty_journal(path / name):
             message = f"{path} already holds a run ({name})"
             raise SearchError(message, hint=f"continue it with `--resume {path}`, or choose another directory")
 

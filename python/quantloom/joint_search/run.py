@@ -21,6 +21,7 @@ from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.executors import EvaluatorMaker, Executor, InProcess, Ready
 from quantloom.joint_search.front import Front, FrontPoint, LayerChoice, TensorBits, labels
 from quantloom.joint_search.journal import SCHEMA_VERSION, RunDirectory
+from quantloom.joint_search.live_report import LiveReport
 from quantloom.joint_search.pareto import FloatArray, hypervolume, non_dominated
 from quantloom.joint_search.problem import (
     AccuracyEvaluator,
@@ -118,8 +119,11 @@ def run_search(
         if store is not None and inputs.accuracy_depends_on is not None:
             known = AccuracyStore(store, inputs.accuracy_depends_on)
         measure = Accuracies(problem, executor, run, name=inputs.evaluator.name, store=known)
-        trace = _search(problem, config, sampler, uniform, measure, progress or _no_progress)
-        front = _final_front(problem, inputs, measure, uniform, trace, progress or _no_progress)
+        report = progress or _no_progress
+        if run is not None:
+            report = LiveReport(run.path, report)
+        trace = _search(problem, config, sampler, uniform, measure, report)
+        front = _final_front(problem, inputs, measure, uniform, trace, report)
         front = replace(front, seeds=tuple(seeds))
         if run is not None:
             _write(run, front, problem, inputs.arch, config.cost_model)
@@ -191,9 +195,7 @@ def _search(
         accuracy: FloatArray = np.zeros(len(candidates))
         before = len(measure.evaluated)
         chosen = _affordable(candidates, problem.violations(hardware) == 0, measure, total)
-        accuracy[chosen] = measure.validations(
-            candidates[chosen], _reporter(progress, total, f"generation {generation}")
-        )
+        accuracy[chosen] = measure.validations(candidates[chosen], _reporter(progress, total, _text(generation, trace)))
         barren = 0 if len(measure.evaluated) > before else barren + 1
         error = 1.0 - accuracy
         sampler.tell(candidates, problem.objective_values(hardware, error), problem.violations(hardware, error))
@@ -204,6 +206,10 @@ def _search(
 
 def _reporter(progress: Progress, total: int, text: str) -> Callable[[int], None]:
     return lambda done: progress(done, total, text)
+
+
+def _text(generation: int, trace: Sequence[float]) -> str:
+    return f"generation {generation}" + (f", hypervolume {trace[-1]:.4f}" if trace else "")
 
 
 def _affordable(

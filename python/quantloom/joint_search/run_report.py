@@ -44,16 +44,17 @@ _COSTS: Final = {
 }
 
 
-def write_report(run_directory: Path | str) -> Path:
+def write_report(run_directory: Path | str, *, reload_s: int | None = None) -> Path:
     """Write report.html, one page that needs nothing else, into a run directory, whole or not at all; return its path.
 
     A run that is under way or was interrupted gives a page that says so. A page that would be too large to be opened
-    at once leaves out mappings of some points and says which; mappings.json has them all.
+    at once leaves out mappings of some points and says which; mappings.json has them all. reload_s: the page, open in a
+    browser, reads itself anew so often.
     Raises SearchError if the directory holds no run, a file of it is damaged, or it cannot be written to.
     """
     directory = Path(run_directory)
     path = directory / REPORT
-    page = _fitting_page(read_run(directory))
+    page = _fitting_page(read_run(directory), reload_s=reload_s)
     temporary = directory / f".{REPORT}.{os.getpid()}"
     try:
         temporary.write_text(page, encoding="utf-8")
@@ -116,11 +117,11 @@ def read_run(directory: Path) -> _Json:
     }
 
 
-def _fitting_page(run: _Json) -> str:
+def _fitting_page(run: _Json, *, reload_s: int | None = None) -> str:
     """The page, with mappings of every 2nd, 4th, ... point only, then with such points only, if it is too large."""
     mappings_of_every = points_every = 1
     while True:
-        page = render_page(_thinned(run, mappings_of_every, points_every))
+        page = render_page(_thinned(run, mappings_of_every, points_every), reload_s=reload_s)
         if len(page.encode()) <= MAX_PAGE_BYTES or points_every > len(run["points"]):
             return page
         if mappings_of_every <= len(run["points"]):

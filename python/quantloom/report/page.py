@@ -20,11 +20,12 @@ _SCRIPTS: Final = ("elements.js", "front_plot.js", "bits_map.js", "breakdown.js"
 _ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
-def render_page(run: Mapping[str, object]) -> str:
-    """The page of a run as joint_search.run_report.read_run gives it."""
+def render_page(run: Mapping[str, object], *, reload_s: int | None = None) -> str:
+    """The page of a run as joint_search.run_report.read_run gives it. reload_s: the page reads itself anew so often."""
     folder = files("quantloom.report") / "page_files"
     title = f"{run['network']} on {run['arch']}"
     parts = {
+        "RELOAD": "" if reload_s is None else f'\n<meta http-equiv="refresh" content="{reload_s}">',
         "TITLE": html.escape(title),
         "STYLE": (folder / "page.css").read_text(encoding="utf-8"),
         "SCRIPT": "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS),
