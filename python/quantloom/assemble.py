@@ -165,9 +165,11 @@ def load_network_and_data(
     data: str,
     threads: int,
     untrained: bool = False,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[TracedModel, DataSplits]:
-    """The traced network with its weights, and the data. untrained: a model of the zoo may come without a checkpoint.
+    """The traced network with its weights, and the data. untrained: a model of the zoo may come without a checkpoint;
+    seed: of the weights that it then has.
 
     Raises WorkloadError, UnsupportedOpError, QuantError, DataError, or SearchError where there are no weights.
     """
@@ -199,7 +201,9 @@ def load_network_and_data(
         _load_weights(model, checkpoint, module, untrained=untrained)
         return trace(module, sample_shape, name=Path(onnx_file.path).stem), splits
     assert source is not None, "what is no ONNX file is a torch model"
-    built = build_model(source.build, source.input_shape, source.name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = build_model(source.build, source.input_shape, source.name)
     shape = built.image_shape
     if shape is None:
         message = f"{source.name}: takes other inputs than one image, which the data sets do not have"

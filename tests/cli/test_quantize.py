@@ -104,6 +104,24 @@ def test_a_network_can_be_trained_from_nothing(quantloom: Run, directory: Path) 
     assert not (directory / "out" / "weights.pt").exists()
 
 
+def test_the_seed_is_that_of_the_first_weights_too() -> None:
+    import torch
+
+    from quantloom.assemble import load_network_and_data
+
+    def first_weights(seed: int) -> torch.Tensor:
+        traced, _ = load_network_and_data(
+            DEMO_MODEL, checkpoint=None, data="demo", threads=1, untrained=True, seed=seed
+        )
+        return next(traced.graph_module.parameters())
+
+    torch.rand(3)
+    once = first_weights(0)
+    torch.rand(3)
+    assert torch.equal(first_weights(0), once)
+    assert not torch.equal(first_weights(1), once)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -113,6 +113,7 @@ def run(args: argparse.Namespace) -> None:
             data=settings.data,
             threads=args.threads,
             untrained=settings.float_epochs > 0,
+            seed=settings.seed,
             progress=progress,
         )
     assignment = _read_bits(bits, traced)
