@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -10,9 +11,9 @@ import pytest
 
 from quantloom.errors import SearchError
 from quantloom.joint_search.journal import JOURNAL, MANIFEST, read_manifest
-from quantloom.joint_search.run_report import write_report
+from quantloom.joint_search.run_report import write_report, write_run_figures
 
-from .borders import BORDERS, outcome, run_with
+from .borders import BORDERS, finished_run, outcome, run_with
 from .mutate import changed_text
 
 CASES = {"arch": 40, "command": 6, "timeloop": 30}
@@ -54,3 +55,23 @@ def test_a_truth_is_no_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     assert json.loads(LINE + "}")["accuracy"] == 0.5
     assert outcome(BORDERS["journal"], LINE.replace("0.5", "true") + "}\n") == "SearchError"
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "old", "new"),
+    [
+        (write_report, "front.json", '"accuracy_test": 0', '"accuracy_test": NaN, "x": 0'),
+        (write_report, "front.json", '"accuracy_test": 0', '"accuracy_test": 1e999, "x": 0'),
+        (write_report, "manifest.json", '"network": "', '"network": "\\ud800'),
+        (lambda folder: write_run_figures(folder, "svg"), "front.json", '"objectives": [', '"objectives": 3, "x": ['),
+    ],
+)
+def test_a_page_and_plots_of_odd_values_name_the_run(
+    write: Callable[[Path], object], name: str, old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = run_with(name, finished_run()[name].replace(old, new))
+    with pytest.raises(SearchError, match=r"^run: not as a search writes it"):
+        write(folder)
+    assert not list(folder.glob(".*"))
+    assert not (folder / "report.html").exists()

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from quantloom.workload.network import BitAssignment
 
 __all__ = ["read_run", "write_report", "write_run_figures"]
 
+_Read = TypeVar("_Read")
 _Json: TypeAlias = dict[str, Any]  # Any: plain values as JSON has them, on their way to the page
 _MAX_CANDIDATES: Final = 4000
 _MAX_TRACE: Final = 200
@@ -54,10 +55,10 @@ def write_report(run_directory: Path | str, *, reload_s: int | None = None) -> P
     """
     directory = Path(run_directory)
     path = directory / REPORT
-    page = _fitting_page(read_run(directory), reload_s=reload_s)
+    page = _checked(lambda: _fitting_page(read_run(directory), reload_s=reload_s).encode("utf-8"), directory)
     temporary = directory / f".{REPORT}.{os.getpid()}"
     try:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_bytes(page)
         temporary.replace(path)
     except OSError as error:
         message = f"cannot write {path}: {error.strerror or error}"
@@ -84,7 +85,7 @@ def write_run_figures(run_directory: Path | str, form: str, *, label: str | None
         raise SearchError(message, hint=f"the points are {', '.join(everything)}")
     point = everything[label] if label is not None else (run["points"] or run["baselines"])[-1]
     try:
-        return write_figures(run, point, directory / "figures", form)
+        return _checked(lambda: write_figures(run, point, directory / "figures", form), directory)
     except OSError as error:
         message = f"cannot write {directory / 'figures'}: {error.strerror or error}"
         raise SearchError(message, hint="choose a directory that can be written") from error
@@ -300,10 +301,10 @@ def _read_json(path: Path) -> _Json:
     return found
 
 
-def _checked(take: Callable[[], _Json], path: Path) -> _Json:
+def _checked(take: Callable[[], _Read], path: Path) -> _Read:
     """Run a reader; what is missing or of another kind in the files becomes a SearchError."""
     try:
         return take()
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         message = f"{path}: not as a search writes it ({type(error).__name__}: {error})"
         raise SearchError(message, hint="report with the version of quantloom that wrote the run") from error

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from quantloom import _core
-from quantloom.errors import InfeasibleError
+from quantloom.errors import InfeasibleError, WorkloadError
 from quantloom.mapper.given import fix_loops
 from quantloom.mapper.infeasible import Question, explain_infeasible
 from quantloom.report.notebook import html_result, html_table
 from quantloom.spec.partial_mapping import PartialMapping
 from quantloom.workload.bits import BitWidths
 
-__all__ = ["Bits", "Optimum", "Progress", "evaluate", "optimize", "tensor_bits"]
+__all__ = ["Bits", "Optimum", "Progress", "check_countable", "evaluate", "optimize", "tensor_bits"]
 
 # How bits may be given: for the three tensors of a layer, one width for all of them, or by tensor name.
 Bits = BitWidths | Mapping[str, int] | int | None
@@ -93,6 +94,17 @@ def evaluate(
     return _core.evaluate(arch, workload, mapping, bits=widths, model=model, packing=packing, psum_bits=psum_bits)
 
 
+def check_countable(workload: _core.Workload) -> None:
+    """Raise WorkloadError for a layer of more than 2^53 multiply-accumulates: every mapping would cost infinity.
+
+    Source: docs/model.md section 11.
+    """
+    macs = math.prod(workload.dims.values())
+    if macs > 1 << 53:
+        message = f"layer '{workload.name}' has {macs:,} multiply-accumulates; costs are exact up to 2^53 of them"
+        raise WorkloadError(message, hint="check its dims, or cut it into layers that are counted one by one")
+
+
 def optimize(
     arch: _core.Arch,
     workload: _core.Workload,
@@ -115,8 +127,9 @@ def optimize(
     given, the rest is searched (`load_partial_mapping`). budget: mappings to price at most, 0 for no limit (then the
     result is proven optimal).
     Raises SpecError if what is fixed contradicts the constraints, InfeasibleError naming the level, the words needed
-    and a way out if nothing fits.
+    and a way out if nothing fits, WorkloadError for more than 2^53 multiply-accumulates.
     """
+    check_countable(workload)
     if fixed is not None:
         arch, selection = fix_loops(arch, workload, fixed, selection=selection), "all"
     widths = tensor_bits(workload, bits)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quantloom import _core
 from quantloom.errors import InfeasibleError, MappingError
-from quantloom.mapper.optimize import Progress
+from quantloom.mapper.optimize import Progress, check_countable
 from quantloom.mapper.stored import Question, TableEntry, recall, remember
 from quantloom.report.notebook import html_result, html_table
 from quantloom.store.database import Store
@@ -128,8 +128,11 @@ def cost_table(
     packing, psum_bits: as for `evaluate`. store: where results are looked up first and kept; the table is the same
     with it and without.
 
-    Raises MappingError if a width exceeds a word of the architecture. Combinations that fit nowhere get infinite cost.
+    Raises MappingError if a width exceeds a word of the architecture, WorkloadError for a layer of more than 2^53
+    multiply-accumulates. Combinations that fit nowhere get infinite cost.
     """
+    for layer in network.layers:
+        check_countable(layer.workload)
     widths = tuple(sorted(set(bits)))
     settings = [{"Weights": w, "Inputs": i, "Outputs": o} for w, i, o in itertools.product(widths, repeat=3)]
     distinct: dict[_core.Workload, int] = {}
