@@ -61,6 +61,9 @@ def search(
     from quantloom.joint_search.run import run_search
     from quantloom.spec.arch import load_arch
 
+    if workers < 1:
+        message = f"workers must be at least 1, got {workers}"
+        raise SearchError(message, hint="1 measures in this process")
     arch = load_arch(config.arch)
     chosen = with_bits(config, arch)
     cores = threads or len(os.sched_getaffinity(0))

@@ -120,6 +120,12 @@ def test_workers_with_another_quantloom_are_refused(address, monkeypatch):
     cluster.close()
 
 
+def test_a_cluster_without_dask_is_an_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)  # as if it were not installed
+    with pytest.raises(SearchError, match=r'needs Dask, which is not installed\n  hint: pip install "quantloom\[distr'):
+        DaskCluster(Ready(toy_inputs(4).evaluator), "tcp://127.0.0.1:1")
+
+
 @pytest.mark.parametrize("nobody", ["tcp://127.0.0.1:1", "nonsense"])
 def test_an_address_where_nobody_answers_is_an_error(nobody, monkeypatch):
     monkeypatch.setattr("quantloom.joint_search.cluster._CONNECT_S", 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import quantloom as ql
 from quantloom.errors import DataError, SearchError
 from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.executors import Task
@@ -92,6 +93,12 @@ def test_workers_that_cannot_start_are_an_error():
     with pytest.raises(SearchError, match=r"3 workers ended while they started \(exit code 7\)(.|\n)*__main__"):
         list(workers.run([Task(split="test", assignment=None)]))
     workers.close()
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_a_search_by_nobody_is_refused_before_anything_is_read(workers):
+    with pytest.raises(SearchError, match=f"workers must be at least 1, got {workers}"):
+        ql.search(SearchConfig(model="nowhere.yaml", arch="nowhere.yaml"), workers=workers)
 
 
 SEARCH = """
