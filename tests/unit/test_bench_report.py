@@ -53,6 +53,11 @@ def test_a_benchmark_that_did_not_check_its_answers_ends_the_report(report: Modu
         report.run_cpp(report.Asked(BENCH / "no such build", ""), "free_bench")
 
 
+def test_a_name_is_no_pattern(report: ModuleType) -> None:
+    assert report.escaped("pw 160->960 @7") == "pw 160->960 @7"
+    assert report.escaped("a.b[c]*") == r"a\.b\[c\]\*"
+
+
 def test_only_what_is_between_the_marks_is_replaced(report: ModuleType) -> None:
     page = "a\n<!-- report: free -->\nold\n<!-- end of report -->\nb\n<!-- report: table -->\n<!-- end of report -->\n"
     once = report.splice(page, "free", ["| 1 |", "", "Measured."])
