@@ -15,6 +15,7 @@ from quantloom.cli.progress import Progress
 from quantloom.cli.saved import check_writable
 from quantloom.cli.store_option import opened_store
 from quantloom.errors import QuantloomError, SearchError
+from quantloom.joint_search.config import RIVALS
 
 if TYPE_CHECKING:
     from quantloom.joint_search.config import SearchConfig
@@ -50,6 +51,12 @@ def add_parser(commands: Subparsers) -> Parser:
         "--evaluations", metavar="N", type=count_from(1), help="measure the accuracy of N assignments, at most"
     )
     parser.add_argument("--seed", metavar="N", type=count_from(0), help="seed of all random choices")
+    parser.add_argument(
+        "--compare",
+        action="append",
+        choices=RIVALS,
+        help="search in this way too, with as many evaluations, and say what is saved against it; may be repeated",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers",
@@ -109,6 +116,8 @@ def _read_config(args: argparse.Namespace) -> SearchConfig:
     changes: dict[str, Any] = {  # Any: the values have the types of SearchConfig's fields
         key: getattr(args, key) for key in ("evaluations", "seed") if getattr(args, key) is not None
     }
+    if args.compare is not None:
+        changes["compare"] = tuple(dict.fromkeys(args.compare))
     if args.resume is not None:
         if changes or args.output is not None:
             args.parser.error("--resume goes on with the settings and in the directory of the run; give nothing else")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 
 import numpy as np
 
@@ -65,6 +66,12 @@ class Accuracies:
         self._known = {Task(split=e.split, assignment=e.assignment): e.accuracy for e in journal}
         self.evaluated: dict[bytes, float] = {}
         """Accuracy on validation of the candidates seen in this search, by the bytes of their genes, in order."""
+
+    def afresh(self) -> Accuracies:
+        """Return the accuracies of another search over the same genes: what either measures both know."""
+        other = copy(self)
+        other.evaluated = {}
+        return other
 
     def validation(self, candidate: IntArray) -> float:
         """Return the accuracy the search decides by."""

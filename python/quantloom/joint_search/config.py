@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 
 from quantloom.errors import SearchError
 
-__all__ = ["OBJECTIVES", "SAMPLERS", "Objective", "SamplerName", "SearchConfig"]
+__all__ = ["OBJECTIVES", "RIVALS", "SAMPLERS", "Objective", "RivalName", "SamplerName", "SearchConfig"]
 
 Objective = Literal["error", "energy_pj", "cycles", "edp", "sum_edp", "weight_bits"]
 """error: 1 - accuracy on the validation split. energy_pj, cycles: sums over layers. edp: energy times cycles of the
@@ -17,8 +17,13 @@ whole network, pJ*cycles. sum_edp: the sum of the layers' own products, pJ*cycle
 
 SamplerName = Literal["nsga2", "random"]
 
+RivalName = Literal["memory_only", "random", "no_synergy"]
+"""A search to compare with. memory_only: blind to the accelerator, for weight memory. random: bits drawn at random.
+no_synergy: on mappings fixed to the best ones at 8 bits."""
+
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)
+RIVALS: Final[tuple[RivalName, ...]] = get_args(RivalName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +38,8 @@ class SearchConfig:
     how many starting points are taken from the additive accuracy proxy; 0 for none. weight_bits, activation_bits: the
     bits a gene may take; None for one for each packing class of the architecture. input_bits, output_bits: bits of
     the network's input and of its logits, not searched; None to search them too. crossover_probability: of a pair of
-    parents. mutation_probability: of each gene; None for 1 / number of genes.
+    parents. mutation_probability: of each gene; None for 1 / number of genes. compare: searches made beside this one,
+    each with as many evaluations of its own; what another one has measured costs them no time.
     Raises SearchError on impossible values.
     """
 
@@ -57,12 +63,18 @@ class SearchConfig:
     output_bits: int | None = 8
     crossover_probability: float = 0.9
     mutation_probability: float | None = None
+    compare: tuple[RivalName, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bounds", dict(self.bounds))
         for name in (*self.objectives, *self.bounds):
             _check_choice("objective", name, OBJECTIVES)
         _check_choice("sampler", self.sampler, SAMPLERS)
+        for rival in self.compare:
+            _check_choice("search to compare with", rival, RIVALS)
+        if len(set(self.compare)) != len(self.compare):
+            message = f"compare must name different searches, got {list(self.compare)}"
+            raise SearchError(message)
         if len(set(self.objectives)) != len(self.objectives) or len(self.objectives) < 2:
             message = f"objectives must be two or more different ones, got {list(self.objectives)}"
             raise SearchError(message, hint=f"choose among {', '.join(OBJECTIVES)}")

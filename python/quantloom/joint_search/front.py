@@ -23,7 +23,10 @@ from quantloom.workload.bits import BitWidths
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["FRONT_COLUMNS", "SCHEMA_VERSION", "Front", "FrontPoint", "LayerChoice", "Saving", "TensorBits"]
+__all__ = [
+    *("FRONT_COLUMNS", "SCHEMA_VERSION", "Curve", "CurveSaving", "Front", "FrontPoint", "LayerChoice", "Saving"),
+    "TensorBits",
+]
 
 SCHEMA_VERSION = 1
 
@@ -129,13 +132,59 @@ class Saving:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """What another way to search found with evaluations of its own (rivals.py), as it is charged.
+
+    points: its front, cheapest first; empty where nothing it found keeps the bounds. hypervolume: the share that it
+    dominates of the box of Front.hypervolume; None without uniform baselines.
+    """
+
+    name: str
+    evaluations: int
+    points: tuple[FrontPoint, ...]
+    hypervolume: float | None
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values: totals and bits of every point."""
+        points = [
+            {
+                **p.totals(),
+                "weight_bits": {layer.name: layer.bits.weights for layer in p.layers},
+                "activation_bits": {edge.name: edge.bits for edge in p.edges},
+            }
+            for p in self.points
+        ]
+        return {
+            "name": self.name,
+            "evaluations": self.evaluations,
+            "hypervolume_share": self.hypervolume,
+            "points": points,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurveSaving:
+    """What the front saves against a point of another search, at no lower accuracy on validation.
+
+    saved: share of that point's cost; below 0 where it is the cheaper one, None where no point of the front is as
+    accurate. point: the cheapest point of the front that is.
+    """
+
+    objective: Objective
+    curve: str
+    curve_point: str
+    point: str | None
+    saved: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
     """Result of a search.
 
     points: non-dominated on the validation split, cheapest first. baselines: uniform bits, ascending.
     candidates: (evaluated, 1 + hardware objectives) accuracy on validation and costs of everything evaluated.
     hypervolume: after each generation, the share dominated of the box from 0 to the worst baseline in every objective.
-    seeds: the starting points with their certificates.
+    seeds: the starting points with their certificates. curves: what other searches found in the same run.
     data: what the accuracies were measured on, for the reader.
     """
 
@@ -150,6 +199,7 @@ class Front:
     candidates: FloatArray
     hypervolume: tuple[float, ...] = field(default=())
     seeds: tuple[Seed, ...] = field(default=())
+    curves: tuple[Curve, ...] = field(default=())
     data: str = ""
 
     @property
@@ -201,8 +251,27 @@ class Front:
             )
         return tuple(found)
 
+    def curve_savings(self, objective: Objective) -> tuple[CurveSaving, ...]:
+        """Return what the front saves against each point of each other search, chosen on the validation split."""
+        accuracy = np.array([p.accuracy_validation for p in self.points])
+        cost = np.array([p.cost(objective) for p in self.points])
+        found = []
+        for curve in self.curves:
+            for beaten in curve.points:
+                at = best_point_at_least_as_accurate(accuracy, cost, beaten.accuracy_validation)
+                found.append(
+                    CurveSaving(
+                        objective=objective,
+                        curve=curve.name,
+                        curve_point=beaten.label,
+                        point=None if at is None else self.points[at].label,
+                        saved=None if at is None else float(1.0 - cost[at] / beaten.cost(objective)),
+                    )
+                )
+        return tuple(found)
+
     def summary(self) -> str:
-        """Say in words by how much the front beats each uniform baseline; points are chosen on the validation split."""
+        """Say in words by how much the front beats uniform bits and other searches, chosen on the validation split."""
         lines = [
             f"{len(self.points)} points on the front of {len(self.candidates)} evaluated assignments "
             f"({self.network} on {self.arch}, accuracy by {self.accuracy_method})",
@@ -223,6 +292,12 @@ class Front:
                 )
                 lines.append(f"  {baseline.label} ({accuracies})")
                 lines.append(f"    {_saving_in_words(found.get(baseline.label))}")
+            if self.curves:
+                word = _COST_WORDS[objective]
+                lines.append(f"{word} saved against other searches, at no lower accuracy on validation:")
+            for curve in self.curves:
+                against = [s.saved for s in self.curve_savings(objective) if s.curve == curve.name]
+                lines += [f"  {_curve_in_words(curve, self.hypervolume)}", f"    {_savings_in_words(against)}"]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
@@ -247,6 +322,12 @@ class Front:
             ],
             "hypervolume_share": list(self.hypervolume),
             "seeds": [seed.to_json() for seed in self.seeds],
+            "curves": [curve.to_json() for curve in self.curves],
+            "curve_savings": [
+                {name: getattr(s, name) for name in CurveSaving.__slots__}
+                for objective in self.hardware_objectives
+                for s in self.curve_savings(objective)
+            ],
         }
 
     def to_csv(self) -> str:
@@ -307,6 +388,7 @@ class Front:
             baselines=[(p.uniform_bits or 0, p.cost(chosen), p.accuracy_validation) for p in self.baselines],
             candidates=[(row[column], row[0]) for row in self.candidates.tolist()],
             float_accuracy=self.float_accuracy_validation,
+            curves=[(c.name, [(p.cost(chosen), p.accuracy_validation) for p in c.points]) for c in self.curves],
         )
 
     def _rows(self) -> list[dict[str, Cell]]:
@@ -317,13 +399,18 @@ class Front:
                 **{f"weight_bits:{layer.name}": layer.bits.weights for layer in p.layers},
                 **{f"activation_bits:{edge.name}": edge.bits for edge in p.edges},
             }
-            for p in (*self.points, *self.baselines)
+            for p in (*self.points, *self.baselines, *(p for curve in self.curves for p in curve.points))
         ]
 
 
 _FRONT_COLUMNS: tuple[tuple[str, Kind, str, str], ...] = (
     ("schema_version", "int", "", "of this table"),
-    ("label", "text", "", "front-... for points of the front, uniform-... for baselines"),
+    (
+        "label",
+        "text",
+        "",
+        "front-... for points of the front, uniform-... for baselines, other names for other searches",
+    ),
     ("uniform_bits", "int", "bits", "of a uniform baseline; missing for points of the front"),
     ("accuracy_validation", "float", "", "share of the validation split that is right, 0..1"),
     ("accuracy_test", "float", "", "of the test split, which no decision saw"),
@@ -386,7 +473,27 @@ def _saving_in_words(saving: Saving | None) -> str:
     )
 
 
-def labels(count: int) -> Sequence[str]:
+def _curve_in_words(curve: Curve, trace: Sequence[float]) -> str:
+    shares = ""
+    if curve.hypervolume is not None and trace:
+        shares = f"; it dominates {curve.hypervolume:.4f} of the box of the uniform bits, the front {trace[-1]:.4f}"
+    return f"{curve.name} ({curve.evaluations} evaluations, {len(curve.points)} points{shares})"
+
+
+def _savings_in_words(against: Sequence[float | None]) -> str:
+    """By how much the front beats the points of a curve, cheapest first."""
+    saved = [s for s in against if s is not None]
+    if not saved:
+        return "no point of the front is as accurate on validation"
+    more = len(against) - len(saved)
+    tail = f"; {more} points are more accurate than the front" if more else ""
+    return (
+        f"median {_percent(float(np.median(saved)))} over {len(saved)} points, "
+        f"least {_percent(min(saved))}, at the most accurate {_percent(saved[-1])}{tail}"
+    )
+
+
+def labels(count: int, prefix: str = "front") -> Sequence[str]:
     """Return the labels of a front's points, cheapest first, in equal width."""
     width = len(str(count))
-    return [f"front-{i:0{width}d}" for i in range(1, count + 1)]
+    return [f"{prefix}-{i:0{width}d}" for i in range(1, count + 1)]

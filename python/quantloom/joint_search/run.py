@@ -19,7 +19,7 @@ from quantloom.errors import InfeasibleError, SearchError
 from quantloom.joint_search.accuracies import Accuracies, AccuracyStore
 from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.executors import EvaluatorMaker, Executor, InProcess, Ready
-from quantloom.joint_search.front import Front, FrontPoint, LayerChoice, TensorBits, labels
+from quantloom.joint_search.front import Curve, Front, FrontPoint, LayerChoice, TensorBits, labels
 from quantloom.joint_search.journal import SCHEMA_VERSION, RunDirectory
 from quantloom.joint_search.live_report import LiveReport
 from quantloom.joint_search.pareto import FloatArray, hypervolume, non_dominated
@@ -31,6 +31,7 @@ from quantloom.joint_search.problem import (
     SensitivityTable,
     problem_from_config,
 )
+from quantloom.joint_search.rivals import Rival, make_rival
 from quantloom.joint_search.run_report import write_report
 from quantloom.joint_search.samplers import RandomSampler, Sampler
 from quantloom.joint_search.seeds import Seed, exact_seeds
@@ -105,8 +106,8 @@ def run_search(
         message = f"{config.evaluations} evaluations do not suffice for the {len(uniform)} uniform baselines"
         raise SearchError(message, hint=f"allow at least {len(uniform)} evaluations, better some hundreds")
     seeds = exact_seeds(problem, inputs.sensitivity, config.seeds) if inputs.sensitivity is not None else []
-    start = _start(problem, seeds, uniform)
-    sampler = _make_sampler(problem, config, start)
+    rivals = [make_rival(name, config, problem, inputs.arch) for name in config.compare]
+    sampler = _make_sampler(problem, config, _start(problem, seeds, uniform))
     with ExitStack() as stack:
         run = None
         if directory is not None:
@@ -124,7 +125,8 @@ def run_search(
             report = LiveReport(run.path, report)
         trace = _search(problem, config, sampler, uniform, measure, report)
         front = _final_front(problem, inputs, measure, uniform, trace, report)
-        front = replace(front, seeds=tuple(seeds))
+        curves = [_curve(rival, inputs, measure, problem, uniform, report) for rival in rivals]
+        front = replace(front, seeds=tuple(seeds), curves=tuple(curves))
         if run is not None:
             _write(run, front, problem, inputs.arch, config.cost_model)
             run.finish(wall_s=time.monotonic() - began)
@@ -262,14 +264,8 @@ def _final_front(
         bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in problem.bounds.items())
         message = f"none of the {len(evaluated)} evaluated assignments keeps the bounds ({bounds})"
         raise InfeasibleError(message, hint="loosen the bounds, allow fewer bits, or allow more evaluations")
-    objectives = _objectives_of(problem, measure, evaluated)
-    order = np.flatnonzero(kept)
-    order = order[non_dominated(objectives[order])]
-    _, first = np.unique(objectives[order], axis=0, return_index=True)
-    order = order[np.sort(first)]
     hardware = problem.hardware(evaluated)
-    cheap = hardware[problem.hardware_objectives[0]]
-    order = order[np.lexsort((objectives[order, 0], cheap[order]))]
+    order = _non_dominated(problem, measure)
     total = len(order) + len(uniform)
     names = [*labels(len(order)), *(f"uniform-{_gene_bits(problem, candidate)}" for candidate in uniform)]
     progress(0, total, "test split")
@@ -292,6 +288,50 @@ def _final_front(
         candidates=np.column_stack([accuracy, *(hardware[name] for name in problem.hardware_objectives)]),
         hypervolume=trace,
     )
+
+
+def _non_dominated(problem: SearchProblem, measure: Accuracies) -> npt.NDArray[np.int64]:
+    """Return which of everything evaluated is on the front, cheapest first; of equal ones the first."""
+    evaluated, kept = _feasible(problem, measure)
+    objectives = _objectives_of(problem, measure, evaluated)
+    order: npt.NDArray[np.int64] = np.flatnonzero(kept)
+    order = order[non_dominated(objectives[order])]
+    _, first = np.unique(objectives[order], axis=0, return_index=True)
+    order = order[np.sort(first)]
+    cheap = problem.hardware(evaluated)[problem.hardware_objectives[0]]
+    return order[np.lexsort((objectives[order, 0], cheap[order]))]
+
+
+def _curve(
+    rival: Rival,
+    inputs: SearchInputs,
+    measure: Accuracies,
+    problem: SearchProblem,
+    uniform: IntArray,
+    progress: Progress,
+) -> Curve:
+    """Make the search of a rival, and measure its front, as it is charged, on the test split."""
+    own = measure.afresh()
+    seeds: Sequence[Seed] = ()
+    if inputs.sensitivity is not None:
+        seeds = exact_seeds(rival.problem, inputs.sensitivity, rival.config.seeds)
+
+    def report(done: int, total: int, text: str) -> None:
+        progress(done, total, f"{rival.name}: {text}")
+
+    sampler = _make_sampler(rival.problem, rival.config, _start(rival.problem, seeds, uniform))
+    _search(rival.problem, rival.config, sampler, uniform, own, report)
+    chosen = own.candidates()[_non_dominated(rival.charged, own)]
+    own.tests(list(chosen), _reporter(report, len(chosen), "test split"))
+    share = None
+    if len(uniform):
+        share = _dominated_share(rival.charged, own, _objectives_of(problem, measure, uniform).max(axis=0))
+    evaluations = len(own.evaluated)
+    points = [
+        _point(rival.charged, own, candidate, label, None)
+        for candidate, label in zip(chosen, labels(len(chosen), rival.name), strict=True)
+    ]
+    return Curve(name=rival.name, evaluations=evaluations, points=tuple(points), hypervolume=share)
 
 
 def _gene_bits(problem: SearchProblem, uniform_candidate: IntArray) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CostAxis", "literal", "plot_front"]
 
+_CURVES = (("#009E73", (0, (6, 2))), ("#CC79A7", (0, (2, 1.5))), ("#E69F00", (0, (6, 2, 1.5, 2))))
 _FRONT, _UNIFORM, _CANDIDATE, _TEXT = "#0072B2", "#D55E00", "#8C8C8C", "#333333"
 _LEAST_ERROR = 1e-4  # an accuracy above 99.99 % is drawn there
 _PERCENT_TICKS = (0, 20, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 98.5, 99, 99.5, 99.9)
@@ -67,11 +68,12 @@ def plot_front(
     baselines: Sequence[tuple[int, float, float]],
     candidates: Sequence[CostPoint],
     float_accuracy: float,
+    curves: Sequence[tuple[str, Sequence[CostPoint]]] = (),
 ) -> None:
     """Write a figure in the format of the path's suffix; a PNG has 1200 x 800 pixels.
 
-    points: the front, cheapest first. baselines: (bits, cost, accuracy). candidates: everything evaluated. Costs in
-    the unit of the data (pJ, cycles, pJ*cycles, bits), accuracies in 0..1.
+    points: the front, cheapest first. baselines: (bits, cost, accuracy). candidates: everything evaluated. curves:
+    fronts of other searches by name. Costs in the unit of the data (pJ, cycles, pJ*cycles, bits), accuracies in 0..1.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -83,6 +85,7 @@ def plot_front(
     factor, unit = axis.scaled(max(shown))
     _draw_candidates(axes, candidates, factor)
     _draw_front(axes, points, factor, right_end=1.08 * max(shown))
+    _draw_curves(axes, curves, factor, right_end=1.08 * max(shown))
     _draw_baselines(axes, baselines, factor)
     _draw_saving(axes, points, baselines, factor)
     _set_scales(axes, [a for _, a in points], float_accuracy, factor, shown)
@@ -108,11 +111,7 @@ def _draw_candidates(axes: Axes, candidates: Sequence[CostPoint], factor: float)
 
 def _draw_front(axes: Axes, points: Sequence[CostPoint], factor: float, right_end: float) -> None:
     """Draw the front as the accuracy that can be had up to a cost."""
-    best = [points[0]]
-    for cost, accuracy in points[1:]:
-        if accuracy > best[-1][1]:
-            best.append((cost, accuracy))
-    steps = [*best, (right_end, best[-1][1])]
+    steps = _steps(points, right_end)
     axes.step(
         [c * factor for c, _ in steps], [a for _, a in steps], where="post", color=_FRONT, linewidth=1.6, zorder=3
     )
@@ -128,6 +127,36 @@ def _draw_front(axes: Axes, points: Sequence[CostPoint], factor: float, right_en
         label=f"front ({len(points)})",
         zorder=4,
     )
+
+
+def _steps(points: Sequence[CostPoint], right_end: float) -> list[CostPoint]:
+    """Corners of the accuracy that can be had up to a cost. points: cheapest first, at least one."""
+    best = [points[0]]
+    for cost, accuracy in points[1:]:
+        if accuracy > best[-1][1]:
+            best.append((cost, accuracy))
+    return [*best, (right_end, best[-1][1])]
+
+
+def _draw_curves(
+    axes: Axes, curves: Sequence[tuple[str, Sequence[CostPoint]]], factor: float, right_end: float
+) -> None:
+    """Draw the fronts of other searches as thin steps, told apart by colour and dashes."""
+    for i, (name, points) in enumerate(curves):
+        if not points:
+            continue
+        color, dashes = _CURVES[i % len(_CURVES)]
+        steps = _steps(sorted(points), right_end)
+        axes.step(
+            [c * factor for c, _ in steps],
+            [a for _, a in steps],
+            where="post",
+            color=color,
+            linestyle=dashes,
+            linewidth=1.4,
+            label=name.replace("_", " "),
+            zorder=2.5,
+        )
 
 
 def _draw_baselines(axes: Axes, baselines: Sequence[tuple[int, float, float]], factor: float) -> None:

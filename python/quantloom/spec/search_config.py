@@ -7,6 +7,7 @@
     evaluations: 400
     weight_bits: [2, 3, 4, 5, 8]
     output_bits: searched                 # instead of 8
+    compare: [memory_only, no_synergy]    # and random: other searches in the same run
 
 Only `model` and `arch` are needed. All keys are the fields of search/config.py, which says what they mean.
 """
@@ -19,7 +20,7 @@ from os import PathLike
 from typing import Any
 
 from quantloom.errors import QuantloomError
-from quantloom.joint_search.config import OBJECTIVES, SAMPLERS, SearchConfig
+from quantloom.joint_search.config import OBJECTIVES, RIVALS, SAMPLERS, SearchConfig
 from quantloom.spec.reader import Field, read_document
 from quantloom.spec.yaml_nodes import read_text
 from quantloom.workload.bits import MAX_BITS
@@ -77,6 +78,11 @@ def _objectives(field: Field) -> tuple[str, ...]:
     return tuple(item.choice(OBJECTIVES, "objective") for item in field.items(f"a list of {', '.join(OBJECTIVES)}"))
 
 
+def _rivals(field: Field) -> tuple[str, ...]:
+    known = f"a list of {', '.join(RIVALS)}"
+    return tuple(item.choice(RIVALS, "search to compare with") for item in field.items(known))
+
+
 def _bounds(field: Field) -> dict[str, float]:
     record = field.record(OBJECTIVES, "a mapping from objectives to upper bounds")
     bounds = {name: record.optional(name) for name in OBJECTIVES}
@@ -114,4 +120,5 @@ _READERS: dict[str, Callable[[Field], object]] = {
     "output_bits": _fixed_bits,
     "crossover_probability": _share,
     "mutation_probability": _share,
+    "compare": _rivals,
 }
