@@ -50,13 +50,14 @@ def walked(space: Space, **options: Any) -> list[_core.Optimum]:
 
 def values(optimum: _core.Optimum, objective: str) -> list[float]:
     if objective == "pareto":
-        return [number for point in optimum.front for number in (point.cycles, point.energy_pj)]
+        front = [number for point in optimum.front for number in (point.cycles, point.energy_pj)]
+        return [*front, optimum.energy_pj * optimum.cycles - min(p.energy_pj * p.cycles for p in optimum.front)]
     return [optimum.objective]
 
 
 def same(ours: list[float], theirs: list[float]) -> bool:
     pairs = itertools.zip_longest(ours, theirs, fillvalue=math.nan)
-    return all(math.isclose(a, b, rel_tol=CLOSE) for a, b in pairs)
+    return all(math.isclose(a, b, rel_tol=CLOSE, abs_tol=0.0) for a, b in pairs)
 
 
 def mapper(rng: Random) -> list[str] | None:
@@ -81,6 +82,15 @@ def mapper(rng: Random) -> list[str] | None:
     return found
 
 
+def within_fanouts(arch: _core.Arch, mapping: _core.Mapping) -> bool:
+    """What a mapspace asks of each instance of a level; check_fit asks it of all of them together (model.md 10)."""
+    for at, level in enumerate(mapping.levels):
+        x, y = (math.prod(bound for _, bound in loops) for loops in (level.spatial_x, level.spatial_y))
+        if x > arch.fanout_x(at) or y > arch.fanout_y(at):
+            return False
+    return True
+
+
 def points(rng: Random) -> list[str] | None:
     drawn = (random_space(rng) for _ in range(40))
     small = (s for s in drawn if s and s.objective != "pareto" and s.mapspace().size() <= POINTS)
@@ -91,7 +101,10 @@ def points(rng: Random) -> list[str] | None:
     best, valid = math.inf, 0
     for index in range(mapspace.size()):
         mapping = mapspace.at(index)
-        if _core.check_fit(space.arch, space.workload, mapping, bits=bits, **space.options).fits:
+        if (
+            within_fanouts(space.arch, mapping)
+            and _core.check_fit(space.arch, space.workload, mapping, bits=bits, **space.options).fits
+        ):
             cost = _core.evaluate(space.arch, space.workload, mapping, bits=bits, **space.options)
             power = {"energy": 0, "cycles": 1, "edp": 1, "ed2p": 2}[space.objective]
             best = min(best, cost.cycles**power * (1 if space.objective == "cycles" else cost.energy_pj))
