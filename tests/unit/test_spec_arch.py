@@ -353,7 +353,10 @@ def test_cluster_larger_than_the_level_is_refused() -> None:
 
 def test_a_file_of_another_kind_is_refused() -> None:
     assert error_of("- 1\n").startswith("f.yaml:1:1: read a list of 1, expected a mapping with the keys name, source")
-    assert error_of("architecture: {version: 0.4}\n").splitlines()[0] == "f.yaml:1:1: architecture: unknown key"
+    assert error_of("architecture: {version: 0.4}\n") == (
+        "f.yaml:1:1: read `architecture`, as in a Timeloop file, expected name, source, levels, arithmetic\n"
+        "  hint: convert it: quantloom import timeloop FILES -o DIR"
+    )
 
 
 def test_mistakes_only_the_core_finds_are_located(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -414,3 +414,13 @@ def test_a_mapping_is_judged_beside_an_architecture_that_is_wrong() -> None:
     assert "c.yaml" not in refusal(arch, PROBLEM, right)
     wrong = "mapping: [{target: Main, type: temporal, factors: K=4 R=3 P=8}]"
     assert "c.yaml:1:10: mapping: the factors of dim `P` multiply to 8" in refusal(arch, PROBLEM, wrong)
+
+
+def test_a_file_of_quantloom_is_told_to_need_no_import() -> None:
+    message = refusal("name: a\nlevels: []\narithmetic: {}\n", "name: w\ndims: {C: 3}\n")
+    assert message.splitlines() == [
+        "a.yaml:1:1: no Timeloop file: read `name`, `levels`, `arithmetic`",
+        "  hint: quantloom's own files need no import",
+        "b.yaml:1:1: no Timeloop file: read `name`, `dims`",
+        "  hint: quantloom's own files need no import",
+    ]

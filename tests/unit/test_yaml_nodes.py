@@ -256,3 +256,11 @@ def test_shown_text_is_short_and_printable() -> None:
 def test_closest_ignores_case() -> None:
     assert closest("weights", ["Weights", "Inputs"]) == "Weights"
     assert closest("zzz", ["Weights", "Inputs"]) is None
+
+
+@pytest.mark.parametrize("text", ["64KB", "16 bits", "2.2 nJ", "1e-3pJ", "50%", "3um2"])
+def test_a_number_with_its_unit_is_told_to_stand_alone(text: str) -> None:
+    for read in (Field.integer, Field.number):
+        with pytest.raises(SpecError) as caught:
+            read_document(f"n: {text}\n", "f.yaml", lambda root, read=read: read(root.entries()[0][1]))
+        assert str(caught.value).endswith("hint: write the number alone; its unit is fixed by the key")

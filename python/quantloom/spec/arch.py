@@ -132,6 +132,10 @@ class _Draft:
 
 
 def _read_arch(root: Field) -> _Draft:
+    words = {key.text_or_empty() for key, _ in root.entries()} if root.is_mapping else set()
+    if "architecture" in words and "levels" not in words:
+        message = f"{root.where}: read `architecture`, as in a Timeloop file, expected name, source, levels, arithmetic"
+        raise SpecError(message, hint="convert it: quantloom import timeloop FILES -o DIR")
     record = root.record(_TOP_KEYS, "a mapping with the keys name, source, levels, arithmetic")
     name = record.required("name", "the accelerator's name")
     source = record.required("source", "where the numbers come from, as text")

@@ -20,6 +20,10 @@ MAX_COUNT = 1 << 40  # the largest count a file may hold: products of a few stay
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_WITH_UNIT = re.compile(
+    r"[-+]?[0-9][0-9_.]*([eE][-+]?[0-9]+)?\s*"
+    r"([kKMG]i?[bB]|B|bits?|bytes?|words?|[fpnu]?J|[mu]?W|[um]m2|[uµμm]m²|nm|[kMG]?Hz|cycles?|%)"
+)
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_NUMBER = 40
 
@@ -103,7 +107,7 @@ class Field:
         what = f"an integer of at least {minimum}" if maximum == MAX_COUNT else f"an integer {minimum}..{maximum}"
         text = self._plain_text()
         if text is None or len(text) > _LONGEST_NUMBER or _INTEGER.fullmatch(text) is None:
-            self.expected(what)
+            self.expected(what, self._unit_hint())
             return minimum
         value = int(text)
         if value > MAX_COUNT:
@@ -121,7 +125,7 @@ class Field:
         if text is not None and len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text) is not None:
             value = float(text)
         if not math.isfinite(value) or value < minimum or (above and value == minimum):
-            self.expected(what)
+            self.expected(what, self._unit_hint())
             return minimum
         return value
 
@@ -195,6 +199,11 @@ class Field:
 
     def _plain_text(self) -> str | None:
         return self.node.text if isinstance(self.node, ScalarNode) and self.node.plain else None
+
+    def _unit_hint(self) -> str | None:
+        """What to do about a number with its unit behind it."""
+        has_unit = _WITH_UNIT.fullmatch(self._plain_text() or "") is not None
+        return "write the number alone; its unit is fixed by the key" if has_unit else None
 
     def _shown(self) -> str:
         if isinstance(self.node, MappingNode):

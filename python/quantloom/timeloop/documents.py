@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from quantloom.errors import SpecError
-from quantloom.spec.reader import Field, did_you_mean
+from quantloom.spec.reader import Field, did_you_mean, show
 from quantloom.spec.yaml_nodes import Dialect, Problems, decode
 from quantloom.timeloop.templates import TemplateProblems, decode_template, is_template
 
@@ -140,7 +140,12 @@ def read_documents(texts: Sequence[tuple[str, str]], variables: Mapping[str, str
 
 
 def _take_sections(root: Field, documents: Documents) -> None:
-    for key, value in root.entries("a Timeloop file: a mapping with architecture, problem, mapping, ERT, ..."):
+    entries = root.entries("a Timeloop file: a mapping with architecture, problem, mapping, ERT, ...")
+    words = [key.text_or_empty() for key, _ in entries]
+    if len(words) > 1 and {"levels", "dims", "layers"} & set(words) and not {"architecture", "problem"} & set(words):
+        root.fail(f"no Timeloop file: read {', '.join(map(show, words[:6]))}", "quantloom's own files need no import")
+        return
+    for key, value in entries:
         word = key.text_or_empty()
         if word in _SECTIONS:
             documents.sections.setdefault(_SECTIONS[word], []).append(value)
