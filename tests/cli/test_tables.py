@@ -38,3 +38,19 @@ def test_the_parts_of_a_cost_are_written_as_a_table(quantloom: Run) -> None:
     assert rows[-1]["energy_source"] == "ERT:mac_random"
     again = quantloom("evaluate", "--arch", "eyeriss", *layer, "-o", "cost.csv")
     assert (again.code, again.err.splitlines()[0]) == (1, "error: cost.csv exists already")
+
+
+def test_map_writes_a_row_for_each_layer_with_the_columns_of_a_cost_table(quantloom: Run) -> None:
+    command = ("map", "network.yaml", "--arch", "eyeriss", "--bits", "a8w4", "-o", "map.csv")
+    layers = quantloom(*command, "--json").json["layers"]
+    quantloom(*TABLE, "-o", "table.csv")
+    with Path("map.csv").open() as file, Path("table.csv").open() as other:
+        rows, table = list(csv.DictReader(file)), list(csv.DictReader(other))
+    assert list(rows[0]) == list(table[0])
+    assert [(row["layer"], float(row["energy_pj"]), row["bits_weights"]) for row in rows] == [
+        (layer["layer"], layer["energy_pj"], "4") for layer in layers
+    ]
+    same = [row for row in table if (row["bits_weights"], row["bits_inputs"], row["bits_outputs"]) == ("4", "8", "8")]
+    assert rows == same
+    assert quantloom(*command).err.startswith("error: map.csv exists already")
+    assert "the ending says no format of a table" in quantloom(*command[:-1], "map.txt").err

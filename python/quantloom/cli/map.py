@@ -81,6 +81,13 @@ def add_parser(commands: Subparsers) -> Parser:
         "--save", metavar="DIR", help="write each layer and its mapping to DIR, as `quantloom evaluate` reads them"
     )
     parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write a row for each layer as a table too: .csv, .parquet, .arrow or .json; the columns are those of "
+        "`quantloom table`",
+    )
+    parser.add_argument(
         "--check",
         metavar="N",
         type=count_from(1),
@@ -102,10 +109,14 @@ def run(args: argparse.Namespace) -> None:
     """Map and print."""
     from quantloom._core import Mapspace
     from quantloom.cli.inputs import positions, read_inputs, with_given_loops
-    from quantloom.cli.saved import MappingFiles
+    from quantloom.cli.saved import MappingFiles, check_writable
+    from quantloom.report.results import format_of
 
     arch, [bits], network = read_inputs(args.arch, [args.bits], args.model)
     indices = positions(network, args.layer)
+    if args.output is not None:
+        format_of(args.output)
+        check_writable(Path(args.output))
     files = MappingFiles(Path(args.save), len(network.layers), indices) if args.save is not None else None
     searched, selection = with_given_loops(args.fixed, arch, network, args.layer, selection=SELECTIONS[args.space])
     try:
@@ -121,6 +132,8 @@ def run(args: argparse.Namespace) -> None:
     if files is not None:
         files.write(arch, [(each.position, each.layer.workload, each.bits, each.best.mapping) for each in mapped])
     traffic = _traffic(args, arch, network, bits)
+    if args.output is not None:
+        _write_table(args, arch, network, mapped)
     if args.json:
         print_json("map", _json(args, arch, network, mapped, traffic))
     else:
@@ -130,6 +143,17 @@ def run(args: argparse.Namespace) -> None:
         beside = operator_lines(traffic, is_charged=args.charge_operators)
         lines = _layer_report(arch, mapped[0]) if args.layer is not None else _network_report(arch, mapped, beside)
         print_lines([bold(title), *lines, *([] if files is None else ["", f"written to {files.directory}"])])
+
+
+def _write_table(args: argparse.Namespace, arch: Arch, network: Network, mapped: list[_MappedLayer]) -> None:
+    from quantloom.cli.saved import write_whole
+    from quantloom.mapper.results import mapped_results
+    from quantloom.report.results import format_of
+
+    about = {"model": network.name, "cost_model": args.cost_model, "objective": args.objective}
+    layers = [(each.position, each.layer.name, each.bits, each.best) for each in mapped]
+    results = mapped_results(layers, arch, lambda mapping: one_line(mapping, arch), about)
+    write_whole(Path(args.output), results.encode(format_of(args.output)))
 
 
 def _traffic(args: argparse.Namespace, arch: Arch, network: Network, bits: BitsSpec) -> list[OperatorTraffic]:

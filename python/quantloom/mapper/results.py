@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from quantloom._core import Arch, Cost, Mapping
 from quantloom.mapper.energy_sources import NOT_SAID
+from quantloom.mapper.optimize import Optimum
 from quantloom.mapper.table import CostTable
 from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
 from quantloom.workload.bits import BitWidths
 
-__all__ = ["COST_COLUMNS", "COST_TABLE_COLUMNS", "cost_results", "cost_table_results"]
+__all__ = ["COST_COLUMNS", "COST_TABLE_COLUMNS", "cost_results", "cost_table_results", "mapped_results"]
 
 
 def _column(name: str, kind: Kind, unit: str, meaning: str) -> ResultColumn:
@@ -60,6 +61,22 @@ def cost_table_results(table: CostTable, arch: Arch, describe: Callable[[Mapping
             rows.append((position, layer, weights, inputs, outputs, *numbers, found.exhausted, text))
     about = {"arch": arch.name, "arch_source": arch.source, "cost_model": table.model, "objective": table.objective}
     return ResultTable(name="cost_table", columns=COST_TABLE_COLUMNS, rows=tuple(rows), about=about)
+
+
+def mapped_results(
+    layers: Sequence[tuple[int, str, BitWidths, Optimum]],
+    arch: Arch,
+    describe: Callable[[Mapping], str],
+    about: dict[str, str],
+) -> ResultTable:
+    """The columns of a cost table for layers mapped at one choice of bits each: (position, name, bits, best)."""
+    rows: list[tuple[Cell, ...]] = []
+    for position, name, bits, best in layers:
+        cost = best.cost
+        numbers = (cost.energy_pj, cost.cycles, cost.edp, best.certificate.exhausted)
+        rows.append((position, name, bits.weights, bits.inputs, bits.outputs, *numbers, describe(best.mapping)))
+    described = {"arch": arch.name, "arch_source": arch.source, **about}
+    return ResultTable(name="cost_table", columns=COST_TABLE_COLUMNS, rows=tuple(rows), about=described)
 
 
 def cost_results(arch: Arch, cost: Cost, about: dict[str, str]) -> ResultTable:
