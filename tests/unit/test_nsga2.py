@@ -10,7 +10,7 @@ import pytest
 
 from quantloom.errors import InfeasibleError, SearchError
 from quantloom.joint_search.config import SearchConfig
-from quantloom.joint_search.nsga2 import Nsga2Sampler, cross_uniformly, mutate
+from quantloom.joint_search.nsga2 import Nsga2Sampler, Nsga3Sampler, cross_uniformly, mutate
 from quantloom.joint_search.pareto import non_dominated
 from quantloom.joint_search.problem import problem_from_config
 from quantloom.joint_search.run import run_search
@@ -27,11 +27,17 @@ def make_nsga2(problem, start, random):
     )
 
 
+def make_nsga3(problem, start, random):
+    return Nsga3Sampler(
+        problem, start, population=10, crossover_probability=0.9, mutation_probability=None, random=random
+    )
+
+
 def make_random(problem, start, random):
     return RandomSampler(problem, start, batch=10, random=random)
 
 
-@pytest.mark.parametrize("make", [make_nsga2, make_random])
+@pytest.mark.parametrize("make", [make_nsga2, make_nsga3, make_random])
 def test_sampler_conforms_to_the_protocol(make):
     check_sampler(make)
 
@@ -115,8 +121,10 @@ def test_hypervolume_never_falls():
     assert list(trace) == sorted(trace)
 
 
-def test_three_objectives_and_a_generation_limit():
-    config = dataclasses.replace(CONFIG, objectives=("error", "edp", "weight_bits"), generations=3)
+@pytest.mark.parametrize("sampler", ["nsga2", "nsga3"])
+def test_three_objectives_and_a_generation_limit(sampler):
+    objectives = ("error", "edp", "weight_bits")
+    config = dataclasses.replace(CONFIG, objectives=objectives, generations=3, sampler=sampler)
     front = run_search(config, toy_inputs(5))
     assert len(front.hypervolume) == 3
     objectives = np.array([[1 - p.accuracy_validation, p.edp_pj_cycles, p.weight_memory_bits] for p in front.points])

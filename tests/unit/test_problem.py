@@ -136,7 +136,7 @@ def test_a_problem_without_genes_is_refused(network):
         ({"objectives": ("error", "energy")}, "unknown objective 'energy'"),
         ({"objectives": ("error", "edp", "edp")}, "two or more different"),
         ({"bounds": {"edp": 0.0}}, "bounds.edp must be above 0"),
-        ({"sampler": "nsga3"}, "unknown sampler"),
+        ({"sampler": "nsga4"}, "unknown sampler"),
         ({"population": 1}, "population must be at least 2"),
         ({"evaluations": 0}, "evaluations must be at least 1"),
         ({"weight_bits": (8, 2)}, "weight_bits must be"),

@@ -15,7 +15,7 @@ Objective = Literal["error", "energy_pj", "cycles", "edp", "sum_edp", "weight_bi
 """error: 1 - accuracy on the validation split. energy_pj, cycles: sums over layers. edp: energy times cycles of the
 whole network, pJ*cycles. sum_edp: the sum of the layers' own products, pJ*cycles. weight_bits: of all weights."""
 
-SamplerName = Literal["nsga2", "random"]
+SamplerName = Literal["nsga2", "nsga3", "random"]
 
 RivalName = Literal["memory_only", "random", "no_synergy"]
 """A search to compare with. memory_only: blind to the accelerator, for weight memory. random: bits drawn at random.

@@ -1,16 +1,20 @@
-"""NSGA-II over bit-widths, as a sampler; survival, ranking and tournament are pymoo's, the only place that imports it.
+"""NSGA-II and NSGA-III over bit-widths, as samplers; survival, ranking and tournament are pymoo's, imported here alone.
 
-Deb, Pratap, Agarwal and Meyarivan, A fast and elitist multiobjective genetic algorithm: NSGA-II, 2002. Genes are choice
+Deb, Pratap, Agarwal and Meyarivan, A fast and elitist multiobjective genetic algorithm: NSGA-II, 2002;
+Deb and Jain, An evolutionary many-objective optimization algorithm using reference-point-based nondominated sorting
+approach, 2014. Genes are choice
 indices; crossover exchanges genes uniformly, mutation moves a gene to a neighbouring bit-width or to any other.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.crossover import Crossover
 from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.evaluator import Evaluator
@@ -19,12 +23,13 @@ from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 from pymoo.problems.static import StaticProblem
+from pymoo.util.ref_dirs import get_reference_directions
 
 from quantloom.joint_search.pareto import FloatArray
 from quantloom.joint_search.problem import IntArray, SearchProblem
 from quantloom.joint_search.samplers import unseen_candidates
 
-__all__ = ["Nsga2Sampler", "cross_uniformly", "mutate"]
+__all__ = ["Nsga2Sampler", "Nsga3Sampler", "cross_uniformly", "mutate"]
 
 _HUGE = 1e60  # stands for infinity in pymoo's arithmetic
 _MAX_MATINGS = 20  # rounds in search of children never seen, before a smaller brood is taken
@@ -64,7 +69,7 @@ class Nsga2Sampler:
             xu=problem.choice_counts - 1,
             vtype=int,
         )
-        self._algorithm = NSGA2(
+        self._algorithm = self._make_algorithm(
             pop_size=population,
             sampling=first,
             crossover=_UniformCrossover(crossover_probability),
@@ -75,6 +80,9 @@ class Nsga2Sampler:
         self._algorithm.termination = NoTermination()
         self._algorithm.setup(self._pymoo_problem, seed=int(random.integers(2**31)))
         self._pending: Any = None  # pymoo's Population, which is untyped
+
+    def _make_algorithm(self, **options: Any) -> Any:  # pymoo is untyped
+        return NSGA2(**options)
 
     def ask(self) -> IntArray:
         """Return the first generation, then children that were never proposed before; empty once none are left."""
@@ -104,6 +112,20 @@ class Nsga2Sampler:
         extra = unseen_candidates(self._problem, self._seen, missing, self._random)
         self._seen.update(candidate.tobytes() for candidate in extra)
         return np.concatenate([candidates, extra])
+
+
+class Nsga3Sampler(Nsga2Sampler):
+    """NSGA-III: as NSGA-II, but survivors are spread along reference directions, at most as many as the population.
+
+    Made for three objectives and more, where crowding no longer tells points apart.
+    """
+
+    def _make_algorithm(self, **options: Any) -> Any:
+        objectives = len(self._problem.objectives)
+        partitions = 1
+        while math.comb(objectives + partitions, partitions + 1) <= self._population:
+            partitions += 1
+        return NSGA3(get_reference_directions("das-dennis", objectives, n_partitions=partitions), **options)
 
 
 def cross_uniformly(parents: IntArray, random: np.random.Generator) -> IntArray:

@@ -158,9 +158,10 @@ def _make_sampler(problem: SearchProblem, config: SearchConfig, start: IntArray)
     random = np.random.default_rng(config.seed)
     if config.sampler == "random":
         return RandomSampler(problem, start, batch=config.population, random=random)
-    from quantloom.joint_search.nsga2 import Nsga2Sampler
+    from quantloom.joint_search.nsga2 import Nsga2Sampler, Nsga3Sampler
 
-    return Nsga2Sampler(
+    make = Nsga3Sampler if config.sampler == "nsga3" else Nsga2Sampler
+    return make(
         problem,
         start,
         population=config.population,
