@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <sstream>
 
 #include "exact_mapper.hpp"
 #include "lattice_search.hpp"
+#include "lattice_window_search.hpp"
 #include "quantloom/cost.hpp"
+#include "quantloom/error.hpp"
 #include "quantloom/parallel.hpp"
 
 namespace quantloom {
@@ -16,6 +19,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::size_t kMostLanes = std::size_t{1} << 20;
 constexpr std::size_t kQuickLooks = 16;   // choices of lanes that get a quick look before the proof
 constexpr std::size_t kQuickWidth = 100;  // labels for each level in it
+constexpr std::size_t kQuickWindowWidth = 30;  // the same for layers with a window, whose beginnings are many
+constexpr Count kMostLooks = 50'000'000;  // beginnings of mappings of a layer with a window that are looked at without a budget
 constexpr std::size_t kBatch = 8;         // choices of lanes searched side by side; fixed, so that answers do not depend on threads
 
 struct Candidate {
@@ -46,23 +51,46 @@ class Solver {
     lattice::Best best(options_.objective);
     lattice::Effort effort;
     const std::vector<Candidate> candidates = list_candidates();
-    for (std::size_t i = 0; i < std::min(kQuickLooks, candidates.size()); i += kBatch) run_batch(candidates, i, kQuickWidth, 0, stop, best, effort);
+    for (std::size_t i = 0; i < std::min(kQuickLooks, candidates.size()); i += kBatch) run_batch(candidates, i, quick_width(), 0, stop, best, effort);
+    const Count budget = options_.budget > 0 || problem_.window.tensor() < 0 ? options_.budget : kMostLooks;
     double open_bound = kInfinity;
     for (std::size_t i = 0; i < candidates.size(); i += kBatch) {
-      const bool is_spent = options_.budget > 0 && effort.labels >= options_.budget;
+      const bool is_spent = budget > 0 && effort.labels >= budget;
       if (is_spent || stop.stop_requested()) {
         open_bound = std::min(open_bound, candidates[i].objective);
         break;
       }
-      open_bound = std::min(open_bound, run_batch(candidates, i, 0, options_.budget > 0 ? options_.budget - effort.labels : 0, stop, best, effort));
+      open_bound = std::min(open_bound, run_batch(candidates, i, 0, budget > 0 ? budget - effort.labels : 0, stop, best, effort));
       if (progress) progress(std::min(i + kBatch, candidates.size()), candidates.size());
     }
-    return describe(best, effort, open_bound * kBoundMargin, bits);
+    Optimum out = describe(best, effort, open_bound * kBoundMargin, bits);
+    if (options_.budget == 0 && !out.certificate.exhausted && !stop.stop_requested()) refuse(out);
+    return out;
   }
 
  private:
+  [[nodiscard]] std::size_t quick_width() const { return problem_.window.tensor() < 0 ? kQuickWidth : kQuickWindowWidth; }
+
+  // Without a budget an answer is a proven one.
+  [[noreturn]] void refuse(const Optimum& found) const {
+    std::ostringstream gap;
+    gap.precision(3);
+    if (options_.objective == Objective::pareto) {
+      gap << "the front found so far may not be complete";
+    } else if (found.found) {
+      gap << "the best mapping found costs at most " << 100 * (found.objective / found.certificate.lower_bound - 1) << " % more than the least possible";
+    } else {
+      gap << "none of them fits";
+    }
+    throw Error(ErrorKind::mapping,
+                "workload '" + workload_.name() + "' on '" + arch_.name() + "': the mapspace is too large to prove an optimum: after " + std::to_string(kMostLooks) +
+                    " beginnings of mappings " + gap.str(),
+                "give a budget of beginnings to look at: the answer is then the best found, with its gap; or constraints that leave fewer mappings");
+  }
+
   lattice::Search& search_of(int worker) {
     auto& search = searches_[static_cast<std::size_t>(worker)];
+    if (!search && problem_.window.tensor() >= 0) search = std::make_unique<lattice::WindowSearch>(problem_, table_, class_);
     if (!search) search = std::make_unique<lattice::Search>(problem_, table_, class_);
     return *search;
   }

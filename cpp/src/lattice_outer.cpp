@@ -28,13 +28,24 @@ OuterCosts::OuterCosts(const Problem& problem, const Prices& prices) {
       outside *= dim.bound / extent;
       for (std::size_t t = 0; t < tensors; ++t) ((dim.relevant >> t & 1U) != 0 ? tile[t] : irrelevant[t]) *= (dim.relevant >> t & 1U) != 0 ? extent : dim.bound / extent;
     }
-    // Each copy with and without its run.
+    Count window_moves = 0;
+    if (problem.window.tensor() >= 0) {
+      Extents extents{};
+      Extents bounds{};
+      for (std::size_t d = 0; d < problem.dims.size(); ++d) {
+        extents[d] = problem.dims[d].divisors[shape[d]];
+        bounds[d] = problem.dims[d].bound / extents[d];
+      }
+      tile[static_cast<std::size_t>(problem.window.tensor())] = problem.window.tile(extents);
+      window_moves = problem.window.least_moves(extents, bounds);
+    }
+    // Each copy with and without its run; one with a window in the best order for it.
     std::array<std::array<double, 2>, kMaxLatticeTensors> cost{};
     double ignored = 0;
     for (std::size_t t = 0; t < tensors; ++t) {
       for (const std::size_t runs : {0U, 1U}) {
-        const Count moves = tile[t] * outside / (runs == 1 ? irrelevant[t] : 1);
         const int tensor = static_cast<int>(t);
+        const Count moves = tensor == problem.window.tensor() ? window_moves : tile[t] * outside / (runs == 1 ? irrelevant[t] : 1);
         cost[t][runs] = prices.filled_pj(tensor, level, kUnits, moves, ignored) + prices.taken_pj(tensor, top, kUnits, moves, ignored, ignored);
       }
     }

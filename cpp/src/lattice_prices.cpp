@@ -90,7 +90,43 @@ void Prices::plan(const Lanes& lanes) {
   leakage_pj_ += units.leak_energy_pj * static_cast<double>(instances) + units.idle_energy_pj * static_cast<double>(units.instances - instances);
   steps_ = problem_.parts.workload.macs() / instances;
   compute_cycles_ = quantloom::compute_cycles(steps_, mac_.rate);
+  if (problem_.window.tensor() >= 0) plan_window(lanes);
   for (const Way way : {any, with_copy, without_copy}) plan_bounds(way);
+}
+
+// What is different for a tensor with a window: elements have several indices, and lanes of two dims of a rank may hold the same.
+void Prices::plan_window(const Lanes& lanes) {
+  const Window& window = problem_.window;
+  const auto w = static_cast<std::size_t>(window.tensor());
+  const auto levels = static_cast<std::size_t>(problem_.num_levels());
+  const std::size_t dims = problem_.dims.size();
+  Extents values{};
+  for (std::size_t d = 0; d < dims; ++d) values[d] = problem_.dims[d].bound;
+  for (std::size_t l = levels; l-- > 0;) {
+    distinct_[w][l] = window.least_distinct(values);
+    irrelevant_extent_[w][l] = 1;
+    for (std::size_t d = 0; d < dims; ++d) values[d] /= lanes[l][d];
+  }
+  // Different sums of the lanes of levels from .. to - 1: at least, or as if no two were equal.
+  const auto count = [&](std::size_t from, std::size_t to, bool at_least) {
+    Extents between;
+    between.fill(1);
+    Count product = 1;
+    for (std::size_t d = 0; d < dims; ++d) {
+      for (std::size_t l = from; l < to; ++l) between[d] *= lanes[l][d];
+      if (window.is_alone(d) || (window.rank(d) >= 0 && !at_least)) product *= between[d];
+    }
+    for (int r = 0; r < window.num_ranks() && at_least; ++r) product *= window.least_groups(r, between);
+    return static_cast<double>(product);
+  };
+  for (std::size_t from = 0; from <= levels; ++from) {
+    for (std::size_t q = from; q < levels; ++q) {
+      window_lanes_of_copy_[from][q] = count(from, q + 1, true);
+      double least = kInfinity;
+      for (std::size_t child = 0; child <= from; ++child) least = std::min(least, count(child, q + 1, true) / count(child, from, false));
+      window_lanes_[from][q] = std::max(1.0, least);
+    }
+  }
 }
 
 // Sections 6.7 and 6.8: an input is read; a partial sum is updated, and read again unless it is the first of its element.
@@ -196,21 +232,25 @@ void Prices::plan_bounds(Way way) {
       const int accumulators = t == output_ ? levels : 0;
       for (int a = kUnits; a < accumulators; ++a) {
         const std::size_t at = slot(l, t, a);
-        Count lanes = 1;
+        const auto from = static_cast<std::size_t>(l + 1);
+        double lanes = 1;
+        std::array<double, kMaxLevels> of_copy{};  // how many times as many lanes there are if the level has a copy
         for (int q = l + 1; q < levels; ++q) {
-          lanes *= relevant_lanes(t, q);
+          const auto to = static_cast<std::size_t>(q);
+          lanes = t == problem_.window.tensor() ? window_lanes_[from][to] : lanes * static_cast<double>(relevant_lanes(t, q));
+          of_copy[to] = t == problem_.window.tensor() ? window_lanes_of_copy_[from][to] / lanes : 1;
           if (!may_keep(t, q)) continue;
           const int accumulator = a == kUnits ? q : a;
           const Line taken = taken_line(t, q, accumulator);
           const std::size_t copy = slot(q, t, accumulator);
-          lines_[way][at * kMaxLevels + line_count_[way][at]++] = {taken.slope * static_cast<double>(lanes), taken.offset + fresh[copy], q, shared_[copy]};
+          lines_[way][at * kMaxLevels + line_count_[way][at]++] = {taken.slope * lanes, taken.offset + fresh[copy], q, shared_[copy]};
         }
         if (l == levels - 1 || (way == with_copy && l == second)) {
           fresh[at] = 0;
         } else if (l >= 0) {
           const auto least_from = [&](double moves) {
             double least = kInfinity;
-            for (const Line& line : lines(way, l, t, a)) least = std::min(least, line.slope * moves + line.offset);
+            for (const Line& line : lines(way, l, t, a)) least = std::min(least, line.slope * of_copy[static_cast<std::size_t>(line.level)] * moves + line.offset);
             return least + filled_slope(t, l, a) * (t == output_ ? moves - static_cast<double>(distinct(t, l)) : moves);
           };
           fresh[at] = least_from(static_cast<double>(distinct(t, l)));

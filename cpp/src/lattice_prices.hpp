@@ -65,11 +65,12 @@ class Prices {
   [[nodiscard]] double leakage_pj() const noexcept { return leakage_pj_; }  // per cycle
   [[nodiscard]] double arithmetic_pj() const noexcept { return arithmetic_pj_; }
   [[nodiscard]] Count relevant_lanes(int tensor, int level) const noexcept { return relevant_lanes_[static_cast<std::size_t>(tensor)][static_cast<std::size_t>(level)]; }
-  // Elements of a tensor that pass through one instance of a level.
+  // Elements of a tensor that pass through one instance of a level; of one with a window, at least.
   [[nodiscard]] Count distinct(int tensor, int level) const noexcept { return distinct_[static_cast<std::size_t>(tensor)][static_cast<std::size_t>(level)]; }
 
  private:
   void plan_bounds(Way way);
+  void plan_window(const Lanes& lanes);
   [[nodiscard]] double crowded_moves(int tensor, int level) const;
   [[nodiscard]] Line taken_line(int tensor, int level, int accumulator) const;
   [[nodiscard]] double filled_slope(int tensor, int level, int accumulator) const;
@@ -91,6 +92,10 @@ class Prices {
   std::array<std::array<Count, kMaxLevels>, kMaxLatticeTensors> relevant_lanes_{};
   std::array<std::array<Count, kMaxLevels>, kMaxLatticeTensors> distinct_{};
   std::array<std::array<double, kMaxLevels>, kMaxLatticeTensors> irrelevant_extent_{};  // of the dims, without the lanes further out
+  // [inner level][outer level]: how many times as many different tiles of the tensor with a window there are at least for the
+  // lanes of these levels and in between, whatever lies further in; and if nothing does.
+  std::array<std::array<double, kMaxLevels>, kMaxLevels + 1> window_lanes_{};
+  std::array<std::array<double, kMaxLevels>, kMaxLevels + 1> window_lanes_of_copy_{};
   std::array<bool, kMaxLevels> complete_above_{};  // of the output
   std::array<double, kMaxLevels> clusters_{};
   Count steps_ = 1;

@@ -11,9 +11,10 @@ namespace {
 constexpr std::uint64_t kMostShapes = std::uint64_t{1} << 20;
 constexpr std::size_t kMostDivisors = 255;
 
-// Alone in its rank with coefficient 1, in every tensor that it moves.
-bool moves_alone(const Workload& workload, int dim) {
+// Alone in its rank with coefficient 1, in every tensor that it moves but perhaps one.
+bool moves_alone(const Workload& workload, int dim, int but = -1) {
   for (int t = 0; t < workload.num_tensors(); ++t) {
+    if (t == but) continue;
     const auto moves = workload.moves(t, dim);
     if (moves.size() > 1) return false;
     for (const RankMove& move : moves) {
@@ -110,11 +111,12 @@ class LaneLister {
 
 }  // namespace
 
-Problem::Problem(const Arch& arch, const Workload& workload, Selection selection) : parts(arch, workload, selection) {
+Problem::Problem(const Arch& arch, const Workload& workload, Selection selection) : parts(arch, workload, selection), window(workload, {}) {
   forced = parts.kept;
   open.assign(static_cast<std::size_t>(arch.num_levels()), 0);
   for (const detail::OpenPair& pair : parts.open) open[static_cast<std::size_t>(pair.level)] |= 1U << pair.tensor;
   merge_dims();
+  window = Window(workload, dims);
   for (LatticeDim& dim : dims) {
     dim.divisors = divisors(dim.bound);
     dim.multiples.resize(dim.divisors.size());
@@ -180,11 +182,14 @@ bool Problem::is_supported(const MapperOptions& options) const {
   if (static_cast<double>(workload.macs()) > kLargestExactCount || num_shapes() > kMostShapes) return false;
   if (std::any_of(dims.begin(), dims.end(), [](const LatticeDim& dim) { return dim.divisors.size() > kMostDivisors; })) return false;
   const std::uint32_t all = (1U << num_tensors()) - 1;
+  if (window.tensor() >= 0) {
+    if (!window.is_simple() || num_levels() > kMaxWindowLevels || parts.arch.arithmetic().instances > Count{1} << kMaxWindowLaneDims) return false;
+  }
   for (const LatticeDim& dim : dims) {
     const std::uint32_t irrelevant = all & ~dim.relevant;
     if ((irrelevant & (irrelevant - 1)) != 0) return false;  // the costs of two tensors would hang on it
     for (const int d : dim.members) {
-      if (!moves_alone(workload, d)) return false;
+      if (!moves_alone(workload, d, window.tensor())) return false;
     }
   }
   for (const Block& block : parts.constraints.blocks) {
@@ -207,18 +212,31 @@ MappingBuilder::MappingBuilder(const Problem& problem) : problem_(problem) {}
 
 Mapping MappingBuilder::build(const Lanes& lanes, const Lanes& factors, const std::array<int, kMaxLevels>& innermost,
                               const std::array<std::uint32_t, kMaxLevels>& keep) const {
+  LevelLoops loops;
+  for (std::size_t l = 0; l < static_cast<std::size_t>(problem_.num_levels()); ++l) {
+    for (const bool is_inner : {true, false}) {
+      for (std::size_t d = 0; d < problem_.dims.size(); ++d) {
+        const bool belongs = innermost[l] >= 0 && (problem_.dims[d].relevant >> innermost[l] & 1U) == 0;
+        if (belongs == is_inner) loops[l].push_back({static_cast<std::uint8_t>(d), factors[l][d]});
+      }
+    }
+  }
+  return build(lanes, loops, keep);
+}
+
+Mapping MappingBuilder::build(const Lanes& lanes, const LevelLoops& loops, const std::array<std::uint32_t, kMaxLevels>& keep) const {
   const Workload& workload = problem_.parts.workload;
   Mapping out;
   out.levels.resize(static_cast<std::size_t>(problem_.num_levels()));
   std::vector<Count> rest;
   for (int d = 0; d < workload.num_dims(); ++d) rest.push_back(workload.bound(d));
   // Each member gives the largest part that it can: whatever is left divides what the others have.
-  const auto share = [&](const LatticeDim& dim, Count factor, std::vector<Loop>& loops) {
+  const auto share = [&](const LatticeDim& dim, Count factor, std::vector<Loop>& into) {
     for (const int d : dim.members) {
       const Count part = std::gcd(factor, rest[static_cast<std::size_t>(d)]);
       rest[static_cast<std::size_t>(d)] /= part;
       factor /= part;
-      if (part > 1) loops.push_back({d, part});
+      if (part > 1) into.push_back({d, part});
     }
   };
   for (int l = 0; l < problem_.num_levels(); ++l) {
@@ -229,12 +247,7 @@ Mapping MappingBuilder::build(const Lanes& lanes, const Lanes& factors, const st
     for (std::size_t d = 0; d < problem_.dims.size(); ++d) share(problem_.dims[d], lanes[at][d], spatial);
     place_lanes(l, spatial, level);
     std::vector<Loop> inner;
-    for (const bool is_inner : {true, false}) {
-      for (std::size_t d = 0; d < problem_.dims.size(); ++d) {
-        const bool belongs = innermost[at] >= 0 && (problem_.dims[d].relevant >> innermost[at] & 1U) == 0;
-        if (belongs == is_inner) share(problem_.dims[d], factors[at][d], inner);
-      }
-    }
+    for (const LatticeLoop& loop : loops[at]) share(problem_.dims[loop.dim], loop.bound, inner);
     level.temporal.assign(inner.rbegin(), inner.rend());
   }
   return out;

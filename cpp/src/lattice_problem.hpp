@@ -10,13 +10,13 @@
 #include <optional>
 #include <vector>
 
+#include "lattice_window.hpp"
 #include "mapspace_parts.hpp"
 #include "quantloom/mapper.hpp"
 #include "settings.hpp"
 
 namespace quantloom::lattice {
 
-inline constexpr int kMaxLatticeDims = 8;
 inline constexpr int kMaxLatticeTensors = 4;
 
 struct LatticeDim {
@@ -53,6 +53,7 @@ class Problem {
   std::vector<LatticeDim> dims;       // with bounds above 1
   std::vector<std::uint32_t> forced;  // [level]: tensors that are kept in every mapping
   std::vector<std::uint32_t> open;    // [level]: tensors that may be kept or not
+  Window window;
 
  private:
   void merge_dims();
@@ -60,6 +61,13 @@ class Problem {
 
 // Lanes of every spatial block, by level and dim.
 using Lanes = std::array<std::array<std::uint32_t, kMaxLatticeDims>, kMaxLevels>;
+
+// One temporal loop over a dim of the lattice.
+struct LatticeLoop {
+  std::uint8_t dim = 0;
+  Count bound = 1;
+};
+using LevelLoops = std::array<std::vector<LatticeLoop>, kMaxLevels>;  // of each level, inside out
 
 // All choices of lanes within the fanout, in a fixed order. Empty if there are more than `most`.
 [[nodiscard]] std::optional<std::vector<Lanes>> list_lanes(const Problem& problem, std::size_t most);
@@ -71,6 +79,7 @@ class MappingBuilder {
   // factors: [level][dim] temporal; innermost: [level] tensor whose irrelevant loops lie innermost, -1 if it does not matter.
   [[nodiscard]] Mapping build(const Lanes& lanes, const Lanes& factors, const std::array<int, kMaxLevels>& innermost,
                               const std::array<std::uint32_t, kMaxLevels>& keep) const;
+  [[nodiscard]] Mapping build(const Lanes& lanes, const LevelLoops& loops, const std::array<std::uint32_t, kMaxLevels>& keep) const;
 
  private:
   void place_lanes(int level, const std::vector<Loop>& loops, LevelMapping& out) const;

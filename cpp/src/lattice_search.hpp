@@ -42,6 +42,7 @@ struct Effort {
 class Search {
  public:
   Search(const Problem& problem, const SettingTable& settings, std::size_t setting_class);
+  virtual ~Search() = default;
 
   // Lower bounds on energy (all of it) and cycles for these lanes, whatever the loops.
   struct Bounds {
@@ -55,9 +56,9 @@ class Search {
   };
   // Offers the best mapping with these lanes to `best`, if it can be better than what is there. True if nothing better
   // remains: neither stopped nor limited.
-  bool search(const Lanes& lanes, const Limits& limits, Best& best, Effort& effort, const std::stop_token& stop);
+  virtual bool search(const Lanes& lanes, const Limits& limits, Best& best, Effort& effort, const std::stop_token& stop);
 
- private:
+ protected:
   struct Label {
     double energy_pj = 0;
     double cycles = 0;
@@ -96,6 +97,24 @@ class Search {
   // The same, if the second outermost level is further out; else 0. shape: that of the label.
   [[nodiscard]] double outer_bound(int level, const Shape& shape, const Label& label) const;
   [[nodiscard]] double crowded_bound(int level, const Label& label) const;
+
+  const Problem& problem_;
+  MappingBuilder builder_;
+  Prices prices_;
+  std::optional<OuterCosts> outer_;
+
+  // Of the lanes.
+  Lanes lanes_{};
+  std::array<std::array<Count, kMaxLatticeDims>, kMaxLevels> lanes_above_{};  // [level][dim]
+  std::array<Count, kMaxLevels> lanes_at_{};                                  // [level]
+
+  // Of the search.
+  std::vector<std::vector<std::int32_t>> at_shape_;  // [shape]: labels of the level in work
+  std::vector<std::uint64_t> shapes_used_;
+  Best* best_ = nullptr;
+  Effort* effort_ = nullptr;
+
+ private:
   // Whether the energy further out may be `limit_pj` or less, by where open runs end.
   [[nodiscard]] bool can_close_within(int level, const Label& label, double limit_pj) const;
   // What one tensor of a label pays further out, for each level m, further out than the label's, at which the next loops may lie.
@@ -135,22 +154,7 @@ class Search {
   void narrow(int level, std::size_t width);
   [[nodiscard]] const Label& label_at(int level, std::int32_t number) const { return labels_[static_cast<std::size_t>(level)][static_cast<std::size_t>(number)]; }
 
-  const Problem& problem_;
-  MappingBuilder builder_;
-  Prices prices_;
-  std::optional<OuterCosts> outer_;
-
-  // Of the lanes.
-  Lanes lanes_{};
-  std::array<std::array<Count, kMaxLatticeDims>, kMaxLevels> lanes_above_{};  // [level][dim]
-  std::array<Count, kMaxLevels> lanes_at_{};                                  // [level]
-
-  // Of the search.
-  std::vector<std::vector<Label>> labels_;           // [level + 1]; the first holds the arithmetic units
-  std::vector<std::vector<std::int32_t>> at_shape_;  // [shape]: labels of the level in work
-  std::vector<std::uint64_t> shapes_used_;
-  Best* best_ = nullptr;
-  Effort* effort_ = nullptr;
+  std::vector<std::vector<Label>> labels_;  // [level + 1]; the first holds the arithmetic units
 };
 
 }  // namespace quantloom::lattice

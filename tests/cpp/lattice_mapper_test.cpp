@@ -38,6 +38,26 @@ class CaseMaker {
             {{"Weights", {rank(0), rank(1), rank(2)}, false}, {"Inputs", {rank(0), rank(2), rank(3), rank(4)}, false}, {"Outputs", {rank(0), rank(1), rank(3), rank(4)}, true}}};
   }
 
+  // One or two ranks with windows: strides, dilations, holes; channels, groups and batches or not.
+  [[nodiscard]] Workload window_workload() {
+    const bool is_flat = one_in(3);
+    const std::vector<Dim> dims = {{"G", pick({1, 1, 2, 3})},
+                                   {"M", pick({1, 1, 2, 3, 4})},
+                                   {"C", pick({1, 1, 2, 3})},
+                                   {"P", pick({2, 3, 4, 6, 8})},
+                                   {"R", pick({1, 2, 3, 3, 4})},
+                                   {"Q", is_flat ? pick({1, 2}) : pick({2, 3, 4})},
+                                   {"S", is_flat ? 1 : pick({1, 2, 3})},
+                                   {"N", pick({1, 1, 1, 2})}};
+    const auto rank = [](int dim) { return std::vector<Term>{{dim, 1}}; };
+    const auto window = [&](int out, int kernel) { return std::vector<Term>{{out, pick({1, 1, 1, 2, 3})}, {kernel, pick({1, 1, 1, 2})}}; };
+    return {"window",
+            dims,
+            {{"Weights", {rank(0), rank(1), rank(2), rank(4), rank(6)}, false},
+             {"Inputs", {rank(7), rank(0), rank(2), window(3, 4), window(5, 6)}, false},
+             {"Outputs", {rank(7), rank(0), rank(1), rank(3), rank(5)}, true}}};
+  }
+
   [[nodiscard]] Arch arch() {
     const auto levels = static_cast<int>(pick({2, 3, 3, 4, 4}));
     std::vector<Level> out;
@@ -135,9 +155,9 @@ bool is_small(const Arch& arch, const Workload& workload) {
 void expect_close(double actual, double expected) { EXPECT_NEAR(actual, expected, 2e-11 * expected); }
 
 // Returns false if the case is too large or of a kind that the lattice does not count.
-bool compare(std::uint32_t seed, Objective objective, int& found) {
+bool compare(std::uint32_t seed, Objective objective, bool has_window, int& found) {
   CaseMaker maker(seed);
-  const Workload workload = maker.workload();
+  const Workload workload = has_window ? maker.window_workload() : maker.workload();
   const Arch arch = maker.arch();
   const auto settings = maker.settings();
   MapperOptions options;
@@ -185,14 +205,18 @@ bool compare(std::uint32_t seed, Objective objective, int& found) {
   return true;
 }
 
-// --gtest_random_seed=N draws other cases.
-TEST(LatticeMapper, AgreesWithTheExhaustiveMapperOnRandomCases) {
+int compare_all(bool has_window) {
   const auto first = static_cast<std::uint32_t>(GTEST_FLAG_GET(random_seed)) * 100000U;
   int cases = 0;
   int found = 0;
-  for (std::uint32_t i = 0; cases < kCases && !testing::Test::HasFailure(); ++i) cases += compare(first + i, static_cast<Objective>(i % 5), found) ? 1 : 0;
-  EXPECT_GT(found, 2 * kCases);
+  for (std::uint32_t i = 0; cases < kCases && !testing::Test::HasFailure(); ++i) cases += compare(first + i, static_cast<Objective>(i % 5), has_window, found) ? 1 : 0;
+  return found;
 }
+
+// --gtest_random_seed=N draws other cases.
+TEST(LatticeMapper, AgreesWithTheExhaustiveMapperOnRandomCases) { EXPECT_GT(compare_all(false), 2 * kCases); }
+
+TEST(LatticeMapper, AgreesWithTheExhaustiveMapperOnRandomWindows) { EXPECT_GT(compare_all(true), 2 * kCases); }
 
 // Chains of more levels than the exhaustive mapper can walk.
 TEST(LatticeMapper, AgreesWithBranchAndBoundOnLongHierarchies) {

@@ -226,4 +226,4 @@ def test_the_front_is_that_of_all_mappings(workload: _core.Workload, model: str)
 def test_a_space_that_no_search_can_finish_is_refused() -> None:
     layer = conv_workload("layer", inputs=256, outputs=256, output_size=(28, 28), kernel=(3, 3))
     with pytest.raises(MappingError, match="too large to prove an optimum"):
-        ql.optimize(ql.load_arch("eyeriss"), layer, bits=8, selection="free")
+        ql.optimize(ql.load_arch("eyeriss"), layer, bits=8, selection="free", model="compat")
