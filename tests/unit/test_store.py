@@ -254,6 +254,15 @@ def test_a_damaged_file_is_moved_aside_and_begun_anew(path: Path, opened: Opener
         assert store.get([key_of("new")]) == {key_of("new"): 7}
 
 
+def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path, opened: Opener) -> None:
+    config = tmp_path / "search.yaml"
+    config.write_text("model: mobilenet_v1\n" * 20)
+    with pytest.raises(StoreError, match=r"search\.yaml is not a store"):
+        opened(config)
+    assert config.read_text() == "model: mobilenet_v1\n" * 20
+    assert not list(tmp_path.glob("search.yaml.damaged*"))
+
+
 def test_damage_found_in_use_is_moved_aside_too(path: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quantloom.store.database._CHECKED_BYTES", 0)
     content = filled(path, 3000)

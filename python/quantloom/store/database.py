@@ -24,6 +24,7 @@ from quantloom.store.schema import APPLICATION_ID, VERSION, checksum_of, migrate
 __all__ = ["Record", "Store", "StoredResult"]
 
 _CHUNK: Final = 500  # keys in one question; SQLite allows 999 in old versions
+STORE_SUFFIX: Final = ".sqlite"  # a damaged file with another name is taken for something else
 _CHECKED_BYTES: Final = 64 << 20  # larger files are not read as a whole when they are opened
 _POLL_S: Final = 0.02
 
@@ -300,7 +301,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _damage(connection: sqlite3.Connection, path: Path, size: int) -> str | None:
     """What is wrong with a file, None if nothing is.
 
-    Raises StoreError for a file that is none of our business: of a newer version, or of another program.
+    Raises StoreError for a file that is none of our business: of a newer version, of another program, or
+    no database and not named like one.
     """
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -321,6 +323,11 @@ def _damage(connection: sqlite3.Connection, path: Path, size: int) -> str | None
     except sqlite3.DatabaseError as error:
         if not _is_damage(error):
             raise
+        if "not a database" in str(error) and path.suffix != STORE_SUFFIX:
+            connection.close()
+            message = f"{path} is not a store"
+            hint = f"name a new file, or one that ends in {STORE_SUFFIX}, with --store; this one is left as it is"
+            raise StoreError(message, hint=hint) from error
         return str(error)
     return None
 
