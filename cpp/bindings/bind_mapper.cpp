@@ -1,6 +1,6 @@
 #include <pybind11/functional.h>
 
-#include <atomic>
+#include <mutex>
 
 #include "bindings.hpp"
 #include "interruptible.hpp"
@@ -41,15 +41,22 @@ std::vector<NamedOptimum> optimize_settings(const Arch& arch, const Workload& wo
                                             const py::object& progress) {
   std::vector<std::vector<int>> bits;
   for (const auto& setting : settings) bits.push_back(resolve_bits(workload, setting));
-  std::atomic<std::uint64_t> done{0};
-  std::atomic<std::uint64_t> total{0};
-  const auto report = [&](std::uint64_t now, std::uint64_t all) {
-    total = all;
-    done = now;
+  std::mutex lock;
+  SearchState shared;
+  const auto report = [&](const SearchState& state) {
+    const std::lock_guard guard(lock);
+    shared = state;
   };
   std::function<void()> poll;
   if (!progress.is_none()) {
-    poll = [&] { progress(done.load(), total.load()); };
+    poll = [&] {
+      SearchState state;
+      {
+        const std::lock_guard guard(lock);
+        state = shared;
+      }
+      progress(state.done, state.total, state.best, state.lower_bound);
+    };
   }
   return name_optima(workload, run_interruptible([&](const std::stop_token& stop) {
     return optimize(arch, workload, bits, options, stop, report);
@@ -100,7 +107,8 @@ void bind_mapper(py::module_& m) {
         "Best mapping for each bit setting ({tensor name: bits}), all settings together.\n\n"
         "objective: energy (pJ), cycles, edp, ed2p, or pareto for all trade-offs of energy and cycles.\n"
         "method: automatic, exhaustive or branch-and-bound; the answers are the same.\n"
-        "progress(done, total) is called from the calling thread every 50 ms. Interruptible by Ctrl-C.\n"
+        "progress(done, total, best, lower_bound) is called from the calling thread every 50 ms; the last two are of the objective of the\n"
+        "setting in work, infinite and 0 where they are not known. Interruptible by Ctrl-C.\n"
         "Raises MappingError for bits that exceed a word, SpecError for unknown options or impossible constraints.");
 }
 

@@ -105,7 +105,7 @@ std::vector<Optimum> optimize_exactly(const Arch& arch, const Workload& workload
       const double bound = effort.complete ? kInfinity : effort.open_bound;
       optimum.certificate.lower_bound = optimum.found || !effort.complete ? std::min(optimum.objective, bound) : 0;
     }
-    if (progress) progress(++done, table.classes.size());
+    if (progress) progress({++done, table.classes.size()});
   }
   std::vector<Optimum> out;
   for (const int c : table.class_of) out.push_back(by_class[static_cast<std::size_t>(c)]);

@@ -51,9 +51,23 @@ class Solver {
     lattice::Best best(options_.objective);
     lattice::Effort effort;
     const std::vector<Candidate> candidates = list_candidates();
-    for (std::size_t i = 0; i < std::min(kQuickLooks, candidates.size()); i += kBatch) run_batch(candidates, i, quick_width(), 0, stop, best, effort);
     const Count budget = options_.budget > 0 || problem_.window.tensor() < 0 ? options_.budget : kMostLooks;
     double open_bound = kInfinity;
+    const auto report = [&](std::size_t done) {
+      if (!progress) return;
+      SearchState state{done, candidates.size()};
+      if (options_.objective != Objective::pareto && !best.empty()) state.best = best.points().front().objective;
+      if (options_.objective != Objective::pareto) {
+        const double least = std::min({state.best, open_bound, done < candidates.size() ? candidates[done].objective : kInfinity});
+        state.lower_bound = least < kInfinity ? least * kBoundMargin : 0;
+      }
+      progress(state);
+    };
+    report(0);
+    for (std::size_t i = 0; i < std::min(kQuickLooks, candidates.size()); i += kBatch) {
+      run_batch(candidates, i, quick_width(), 0, stop, best, effort);
+      report(0);
+    }
     for (std::size_t i = 0; i < candidates.size(); i += kBatch) {
       const bool is_spent = budget > 0 && effort.labels >= budget;
       if (is_spent || stop.stop_requested()) {
@@ -61,7 +75,7 @@ class Solver {
         break;
       }
       open_bound = std::min(open_bound, run_batch(candidates, i, 0, budget > 0 ? budget - effort.labels : 0, stop, best, effort));
-      if (progress) progress(std::min(i + kBatch, candidates.size()), candidates.size());
+      report(std::min(i + kBatch, candidates.size()));
     }
     Optimum out = describe(best, effort, open_bound * kBoundMargin, bits);
     if (options_.budget == 0 && !out.certificate.exhausted && !stop.stop_requested()) refuse(out);
@@ -186,7 +200,12 @@ std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workl
   std::vector<Optimum> by_class;
   for (std::size_t c = 0; c < classes; ++c) {
     const auto setting = std::find(table.class_of.begin(), table.class_of.end(), static_cast<int>(c)) - table.class_of.begin();
-    const Progress part = progress ? Progress([&](std::uint64_t done, std::uint64_t total) { progress(c * total + done, classes * total); }) : Progress();
+    const Progress part = progress ? Progress([&](SearchState state) {
+      state.done += c * state.total;
+      state.total *= classes;
+      progress(state);
+    })
+                                   : Progress();
     by_class.push_back(solver.solve(c, settings[static_cast<std::size_t>(setting)], stop, part));
     by_class.back().certificate.space_size = size;
   }

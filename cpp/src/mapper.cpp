@@ -278,7 +278,7 @@ std::vector<Optimum> optimize_exhaustively(const Arch& arch, const Workload& wor
     mine->run(begin, end - begin, budget, stop, results[static_cast<std::size_t>(chunk)]);
     const std::lock_guard lock(progress_lock);
     done += end - begin;
-    if (progress) progress(done, total);
+    if (progress) progress({done, total});
   });
 
   std::vector<Optimum> by_class;

@@ -1054,7 +1054,8 @@ def optimize(
 
     objective: energy (pJ), cycles, edp, ed2p, or pareto for all trade-offs of energy and cycles.
     method: automatic, exhaustive or branch-and-bound; the answers are the same.
-    progress(done, total) is called from the calling thread every 50 ms. Interruptible by Ctrl-C.
+    progress(done, total, best, lower_bound) is called from the calling thread every 50 ms; the last two are of the objective of the
+    setting in work, infinite and 0 where they are not known. Interruptible by Ctrl-C.
     Raises MappingError for bits that exceed a word, SpecError for unknown options or impossible constraints.
     """
 

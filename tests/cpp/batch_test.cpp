@@ -52,8 +52,15 @@ using test::matmul;
 class Columns {
  public:
   Columns(std::vector<LoopSlot> slots, int levels, std::size_t count)
-      : slots_(std::move(slots)), levels_(levels), count_(count), dims_(slots_.size() * count), bounds_(slots_.size() * count, 1),
-        keep_(static_cast<std::size_t>(levels) * count), energy_(count, -1), cycles_(count, -1), status_(count, 255) {}
+      : slots_(std::move(slots)),
+        levels_(levels),
+        count_(count),
+        dims_(slots_.size() * count),
+        bounds_(slots_.size() * count, 1),
+        keep_(static_cast<std::size_t>(levels) * count),
+        energy_(count, -1),
+        cycles_(count, -1),
+        status_(count, 255) {}
 
   void put(std::size_t column, const Mapping& mapping, std::mt19937& random) {
     for (int l = 0; l < levels_; ++l) {
@@ -65,7 +72,9 @@ class Columns {
     }
   }
 
-  [[nodiscard]] MappingBatch batch() const { return {slots_, count_, count_, dims_.data(), bounds_.data(), keep_.data()}; }
+  [[nodiscard]] MappingBatch batch() const {
+    return {slots_, count_, count_, dims_.data(), bounds_.data(), keep_.data()};
+  }
   [[nodiscard]] BatchResult result() { return {energy_.data(), cycles_.data(), status_.data()}; }
   [[nodiscard]] double energy(std::size_t i) const { return energy_[i]; }
   [[nodiscard]] double cycles(std::size_t i) const { return cycles_[i]; }
@@ -108,7 +117,8 @@ std::vector<LoopSlot> make_slots(const std::vector<Mapping>& mappings, std::mt19
   std::vector<LoopSlot> slots;
   const auto add = [&](int level, LoopKind kind, std::vector<Loop> LevelMapping::*loops) {
     std::size_t most = 0;
-    for (const Mapping& mapping : mappings) most = std::max(most, (mapping.levels[static_cast<std::size_t>(level)].*loops).size());
+    for (const Mapping& mapping : mappings)
+      most = std::max(most, (mapping.levels[static_cast<std::size_t>(level)].*loops).size());
     if (most > 0 && random() % 4 == 0) ++most;
     slots.insert(slots.end(), most, {level, kind});
   };
@@ -167,19 +177,32 @@ class Generator {
     return {"random", levels, macs, {}};
   }
 
-  // A strided, dilated convolution over groups (dims G C M R S P Q), a GEMM, or three inputs with a window of three dims.
+  // A strided, dilated convolution over groups (dims G C M R S P Q), a GEMM, or three inputs with a window of three
+  // dims.
   Workload workload() {
     static constexpr std::array<Count, 8> kBounds{1, 2, 3, 4, 6, 8, 12, 16};
     const auto bound = [&] { return kBounds[static_cast<std::size_t>(below(8))]; };
     const Count stride = 1 + below(3);
     const Count dilation = 1 + below(3);
     switch (below(4)) {
-      case 0: return matmul(bound(), bound(), bound());
+      case 0:
+        return matmul(bound(), bound(), bound());
       case 1:
-        return {"three", {{"a", bound()}, {"b", bound()}, {"c", bound()}, {"d", bound()}},
-                {{"x", {{{0, stride}, {1, 1}, {2, dilation}}, {{3, stride}}}, false}, {"y", {{{1, 1}}, {{3, 1}}}, false}, {"w", {{{2, 2}, {3, 1}}}, false}, {"z", {{{0, 1}}, {{3, 1}}}, true}}};
+        return {"three",
+                {{"a", bound()}, {"b", bound()}, {"c", bound()}, {"d", bound()}},
+                {{"x", {{{0, stride}, {1, 1}, {2, dilation}}, {{3, stride}}}, false},
+                 {"y", {{{1, 1}}, {{3, 1}}}, false},
+                 {"w", {{{2, 2}, {3, 1}}}, false},
+                 {"z", {{{0, 1}}, {{3, 1}}}, true}}};
       default:
-        return {"conv", {{"G", below(3) == 0 ? bound() : 1}, {"C", bound()}, {"M", bound()}, {"R", 1 + below(3)}, {"S", 1 + below(3)}, {"P", bound()}, {"Q", bound()}},
+        return {"conv",
+                {{"G", below(3) == 0 ? bound() : 1},
+                 {"C", bound()},
+                 {"M", bound()},
+                 {"R", 1 + below(3)},
+                 {"S", 1 + below(3)},
+                 {"P", bound()},
+                 {"Q", bound()}},
                 {{"Weights", {{{0, 1}}, {{1, 1}}, {{2, 1}}, {{3, 1}}, {{4, 1}}}, false},
                  {"Inputs", {{{0, 1}}, {{1, 1}}, {{3, dilation}, {5, stride}}, {{4, 1}, {6, stride}}}, false},
                  {"Outputs", {{{0, 1}}, {{2, 1}}, {{5, 1}}, {{6, 1}}}, true}}};
@@ -215,7 +238,8 @@ class Generator {
     }
     if (fixed_order) return out;
     for (LevelMapping& level : out.levels) {
-      for (std::vector<Loop>* loops : {&level.temporal, &level.spatial_x, &level.spatial_y}) std::shuffle(loops->begin(), loops->end(), random_);
+      for (std::vector<Loop>* loops : {&level.temporal, &level.spatial_x, &level.spatial_y})
+        std::shuffle(loops->begin(), loops->end(), random_);
     }
     return out;
   }
@@ -238,8 +262,8 @@ struct Tally {
   int vectorized = 0;
 };
 
-void expect_equal(const Arch& arch, const Workload& workload, const std::vector<Mapping>& mappings, std::span<const int> bits, const EvaluateOptions& options,
-                  const Columns& columns, Tally& tally) {
+void expect_equal(const Arch& arch, const Workload& workload, const std::vector<Mapping>& mappings,
+                  std::span<const int> bits, const EvaluateOptions& options, const Columns& columns, Tally& tally) {
   for (std::size_t i = 0; i < mappings.size(); ++i) {
     const Fit fit = check_fit(arch, workload, mappings[i], bits, options);
     if (fit.reason == Fit::Reason::capacity) {
@@ -341,14 +365,15 @@ int status_after(const std::function<void(Columns&)>& change) {
 TEST(Batch, MalformedMappingsAreSaidToBe) {
   constexpr int kMalformed = static_cast<int>(BatchStatus::malformed);
   EXPECT_EQ(status_after([](Columns&) {}), 0);
-  EXPECT_EQ(status_after([](Columns& c) { c.bound(0, 1) = 4; }), kMalformed);                          // 16, not 12
+  EXPECT_EQ(status_after([](Columns& c) { c.bound(0, 1) = 4; }), kMalformed);  // 16, not 12
   EXPECT_EQ(status_after([](Columns& c) { c.bound(0, 1) = 0; }), kMalformed);
   EXPECT_EQ(status_after([](Columns& c) { c.bound(0, 1) = std::numeric_limits<std::uint32_t>::max(); }), kMalformed);
-  EXPECT_EQ(status_after([](Columns& c) { c.dim(0, 1) = 0; }), kMalformed);                            // M is 1
-  EXPECT_EQ(status_after([](Columns& c) { c.dim(0, 1) = 3; }), kMalformed);                            // no such dim
+  EXPECT_EQ(status_after([](Columns& c) { c.dim(0, 1) = 0; }), kMalformed);  // M is 1
+  EXPECT_EQ(status_after([](Columns& c) { c.dim(0, 1) = 3; }), kMalformed);  // no such dim
   EXPECT_EQ(status_after([](Columns& c) { c.dim(0, 1) = 255; }), kMalformed);
-  EXPECT_EQ(status_after([](Columns& c) { c.keep(0, 1) = 0b1111; }), kMalformed);                      // no such tensor
-  EXPECT_EQ(status_after([](Columns& c) { c.bound(0, 1) = 12, c.bound(1, 1) = 1, c.dim(1, 1) = 99; }), 0);  // an empty slot
+  EXPECT_EQ(status_after([](Columns& c) { c.keep(0, 1) = 0b1111; }), kMalformed);  // no such tensor
+  EXPECT_EQ(status_after([](Columns& c) { c.bound(0, 1) = 12, c.bound(1, 1) = 1, c.dim(1, 1) = 99; }),
+            0);  // an empty slot
 }
 
 TEST(Batch, ADimWithTwoLoopsOnOneAxisIsMalformed) {
@@ -375,12 +400,14 @@ TEST(Batch, BatchesThatNoMappingFitsAreRefused) {
     return caught.message;
   };
   EXPECT_EQ(message({}, 3, 2), "batch: rows are 2 entries long, less than its 3 mappings");
-  EXPECT_EQ(message({{2, LoopKind::temporal}}, 1, 1), "batch: slot 0 is of level 2, the architecture has levels 0 to 1");
+  EXPECT_EQ(message({{2, LoopKind::temporal}}, 1, 1),
+            "batch: slot 0 is of level 2, the architecture has levels 0 to 1");
   EXPECT_EQ(message({{0, LoopKind::temporal}, {1, LoopKind::temporal}}, 1, 1),
             "batch: slot 1 is out of order: slots go from the outermost level inwards, in a level temporal, Y, X");
   EXPECT_EQ(message({{1, LoopKind::spatial_x}, {1, LoopKind::spatial_y}}, 1, 1),
             "batch: slot 1 is out of order: slots go from the outermost level inwards, in a level temporal, Y, X");
-  EXPECT_EQ(message(std::vector<LoopSlot>(17, {1, LoopKind::temporal}), 1, 1), "batch: more than 16 slots of one level and kind");
+  EXPECT_EQ(message(std::vector<LoopSlot>(17, {1, LoopKind::temporal}), 1, 1),
+            "batch: more than 16 slots of one level and kind");
 }
 
 TEST(Batch, TheConstructorThrowsAsEvaluateDoes) {
@@ -389,7 +416,10 @@ TEST(Batch, TheConstructorThrowsAsEvaluateDoes) {
   EXPECT_EQ(caught_from([&] { BatchEvaluator(arch, matmul(1, 1, 1), std::array{8, 8, 17}); }).kind, ErrorKind::mapping);
   EvaluateOptions dense{CostModel::compat};
   dense.packing = PackingRule::dense;
-  EXPECT_EQ(caught_from([&] { BatchEvaluator(arch, matmul(1, 1, 1), std::array{8, 8, 8}, dense); }).kind, ErrorKind::spec);
+  EXPECT_EQ(caught_from([&] {
+              BatchEvaluator(arch, matmul(1, 1, 1), std::array{8, 8, 8}, dense);
+            }).kind,
+            ErrorKind::spec);
 }
 
 // Bounds up to 2^31: whatever cannot be counted costs infinity, and nothing wraps.
@@ -412,10 +442,13 @@ TEST(Batch, HugeBoundsEqualEvaluate) {
       mappings[0].levels[0].temporal.push_back({d, Count{1} << inside});
       mappings[0].levels[1].temporal.push_back({d, Count{1} << (exponent - inside)});
     }
-    const Workload workload("huge", dims,
-                            {{"Weights", {{{0, 1}}, {{1, 1}}, {{2, 1}}}, false},
-                             {"Inputs", {{{0, 1}}, {{3, Count{1} << generate.below(32)}, {2, Count{1} << generate.below(32)}}, {{4, 1}}}, false},
-                             {"Outputs", {{{1, 1}}, {{3, 1}}, {{4, 1}}}, true}});
+    const Workload workload(
+        "huge", dims,
+        {{"Weights", {{{0, 1}}, {{1, 1}}, {{2, 1}}}, false},
+         {"Inputs",
+          {{{0, 1}}, {{3, Count{1} << generate.below(32)}, {2, Count{1} << generate.below(32)}}, {{4, 1}}},
+          false},
+         {"Outputs", {{{1, 1}}, {{3, 1}}, {{4, 1}}}, true}});
     const std::array bits{generate.below(17), generate.below(17), generate.below(17)};
     Columns columns(make_slots(mappings, generate.engine()), 2, 1);
     columns.put(0, mappings[0], generate.engine());
@@ -452,8 +485,8 @@ TEST(Batch, NothingIsAllocatedPerMapping) {
   }
 }
 
-// The kernels of all instruction sets that this machine has, to the last bit. compat leaves some mappings to evaluate()'s
-// functions, most it prices.
+// The kernels of all instruction sets that this machine has, to the last bit. compat leaves some mappings to
+// evaluate()'s functions, most it prices.
 void compare_kernels(CostModel model, int& valid, int& open) {
   std::vector<LaneKernel> kernels{price_lanes_portable};
   if (choose_lane_kernel() != price_lanes_portable) kernels.push_back(price_lanes_avx2);
@@ -476,7 +509,8 @@ void compare_kernels(CostModel model, int& valid, int& open) {
     for (std::size_t k = 0; k < kernels.size(); ++k) {
       blocks[k].num_slots = static_cast<int>(batch.slots.size());
       for (std::size_t s = 0; s < batch.slots.size(); ++s) {
-        blocks[k].slots[s] = {batch.slots[s].level, batch.slots[s].kind, batch.dims + s * kLanes, batch.bounds + s * kLanes};
+        blocks[k].slots[s] = {batch.slots[s].level, batch.slots[s].kind, batch.dims + s * kLanes,
+                              batch.bounds + s * kLanes};
       }
       for (int l = 0; l < arch.num_levels(); ++l) blocks[k].keep[l] = batch.keep[l * kLanes];
       kernels[k](plan, blocks[k], *arrays, scratch);
@@ -516,7 +550,8 @@ TEST(Batch, ColumnsOfAMapspaceAreItsMappings) {
     ASSERT_EQ(drawn.count, 50U);
     for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(mapping_at(drawn.batch(), i, arch.num_levels()), sample[i]);
     const MappingColumns listed = space.columns(3, 40);
-    for (std::size_t i = 0; i < listed.count; ++i) EXPECT_EQ(mapping_at(listed.batch(), i, arch.num_levels()), space.at(3 + i));
+    for (std::size_t i = 0; i < listed.count; ++i)
+      EXPECT_EQ(mapping_at(listed.batch(), i, arch.num_levels()), space.at(3 + i));
     EXPECT_EQ(listed.slots, drawn.slots);
     EXPECT_EQ(space.columns(space.size(), 5).count, 0U);
     BatchEvaluator(arch, workload, std::vector<int>(workload.tensors().size(), 8)).check(drawn.batch());

@@ -144,7 +144,8 @@ TEST(CompatRecorded, WhatDoesNotFitFailsWhereTheReferenceFails) {
     const std::vector<int> bits = test::read_bits(workload, record.at("problem"));
     if (record.at("kind") == "bitwidth_exceeds_word") {
       ++too_wide;
-      const auto caught = test::caught_from([&] { (void)check_fit(arch, workload, mapping, bits, {CostModel::compat}); });
+      const auto caught =
+          test::caught_from([&] { (void)check_fit(arch, workload, mapping, bits, {CostModel::compat}); });
       EXPECT_EQ(caught.kind, ErrorKind::mapping);
       EXPECT_EQ(caught.message, "bits of Inputs: 24 bits do not fit the 16-bit words of level 'psum_spad'");
       continue;
@@ -156,7 +157,9 @@ TEST(CompatRecorded, WhatDoesNotFitFailsWhereTheReferenceFails) {
     EXPECT_EQ(fit.need, need);
     EXPECT_EQ(fit.have, have);
     if (record.at("kind") == "fits_at_low_bitwidth") {
-      EXPECT_TRUE(check_fit(arch, workload, mapping, test::read_bits(workload, record.at("valid_at")), {CostModel::compat}).fits());
+      EXPECT_TRUE(
+          check_fit(arch, workload, mapping, test::read_bits(workload, record.at("valid_at")), {CostModel::compat})
+              .fits());
     }
   }
   EXPECT_EQ(too_wide, 1);

@@ -115,14 +115,18 @@ TEST(Cost, LeakageCountsCyclesAndUsedInstances) {
   EXPECT_EQ(cost.levels[1].leak_energy_pj, 0);
 }
 
-// Diagonals of 4 x 5 children, of 1 to 4 members: the reference adds up accesses * multicast / 20 size by size in doubles and
-// cuts off, which leaves 6 of 7 elements.
+// Diagonals of 4 x 5 children, of 1 to 4 members: the reference adds up accesses * multicast / 20 size by size in
+// doubles and cuts off, which leaves 6 of 7 elements.
 TEST(Cost, CompatCutsOffRoundedSharesOfTheParent) {
   const Workload workload("diagonals", {{"C", 7}, {"R", 4}, {"P", 5}},
-                          {{"Weights", {{{0, 1}}, {{1, 1}}}, false}, {"Inputs", {{{0, 1}}, {{1, 1}, {2, 1}}}, false}, {"Outputs", {{{2, 1}}}, true}});
+                          {{"Weights", {{{0, 1}}, {{1, 1}}}, false},
+                           {"Inputs", {{{0, 1}}, {{1, 1}, {2, 1}}}, false},
+                           {"Outputs", {{{2, 1}}}, true}});
   const Arch arch("grid", {make_level("inner", 5, 4), make_level("outer", 1, 1)}, make_macs(5, 4), {});
   const Mapping mapping{{{{{0, 7}}, {}, {}, kKeepAll}, {{}, {{2, 5}}, {{1, 4}}, kKeepAll}}};
-  const auto fills_of = [&](CostModel model) { return evaluate(arch, workload, mapping, kUnpacked, {model}).levels[0].tensors[1].fills; };
+  const auto fills_of = [&](CostModel model) {
+    return evaluate(arch, workload, mapping, kUnpacked, {model}).levels[0].tensors[1].fills;
+  };
   EXPECT_EQ(fills_of(CostModel::compat), 6);
   EXPECT_EQ(fills_of(CostModel::default_model), 7);
 }
@@ -184,14 +188,17 @@ TEST(Cost, ManyLoopsAreCountedButNotStepped) {
   const std::array<int, 2> bits{0, 0};
   const Cost cost = evaluate(arch, workload, {{inner, outer}}, bits, kCompat);
   EXPECT_EQ(cost.levels[0].tensors[0].reads, 1 << 26);
-  // A tile of 3: at first, and twice when d1 moves it by 2, because the irrelevant loop inside did not. d0 brings d1 back
-  // as far as it goes itself, so that it stays where it was.
+  // A tile of 3: at first, and twice when d1 moves it by 2, because the irrelevant loop inside did not. d0 brings d1
+  // back as far as it goes itself, so that it stays where it was.
   EXPECT_EQ(cost.levels[1].tensors[0].reads, 3 * 3);
   EXPECT_EQ(cost.levels[1].tensors[1].updates, 2 * 2);
-  const auto caught = caught_from([&] { (void)evaluate(arch, workload, {{inner, outer}}, bits, {CostModel::compat, true}); });
+  const auto caught = caught_from([&] {
+    (void)evaluate(arch, workload, {{inner, outer}}, bits, {CostModel::compat, true});
+  });
   EXPECT_EQ(caught.kind, ErrorKind::mapping);
   EXPECT_EQ(caught.message,
-            "mapping has 26 temporal loops of bound above 1; stepping (always_step) takes 2^loops steps and at most 24 loops");
+            "mapping has 26 temporal loops of bound above 1; stepping (always_step) takes 2^loops steps and at most 24 "
+            "loops");
   EXPECT_EQ(caught.hint, "leave out always_step: the count in closed form is the same");
 }
 

@@ -14,7 +14,7 @@ namespace {
 
 using test::make_level;
 
-constexpr double kLargestSpace = 60000; // mappings of a random space, so that walking it stays quick
+constexpr double kLargestSpace = 60000;  // mappings of a random space, so that walking it stays quick
 constexpr int kCases = 400;
 
 class CaseMaker {
@@ -103,7 +103,9 @@ class CaseMaker {
     Arithmetic out = test::make_macs(x, y);
     out.energy_pj = energy();
     if (one_in(4)) out.mac_table = bit_scalable_macs(16, pick({2, 4}), energy());
-    if (one_in(5)) out.mac_table = bit_serial_macs(16, one_in(2) ? SerialOperand::first : SerialOperand::both, pick({0, 3, 16}), energy());
+    if (one_in(5))
+      out.mac_table =
+          bit_serial_macs(16, one_in(2) ? SerialOperand::first : SerialOperand::both, pick({0, 3, 16}), energy());
     if (one_in(6)) out.psum_bits = pick({8, 16, 20});
     if (one_in(6)) out.leak_energy_pj = 0.25;
     if (one_in(6)) out.idle_energy_pj = 0.125;
@@ -211,7 +213,8 @@ bool compare(std::uint32_t seed, Objective objective, CostModel model, int& foun
   counting.model = model;
   const std::vector<MapspaceCount> counts = Mapspace(arch, workload).count_many(settings, counting);
   for (std::size_t i = 0; i < expected.size(); ++i) {
-    EXPECT_EQ(counts[i].valid.to_string(), std::to_string(expected[i].certificate.fitting)) << "seed " << seed << ", setting " << i;
+    EXPECT_EQ(counts[i].valid.to_string(), std::to_string(expected[i].certificate.fitting))
+        << "seed " << seed << ", setting " << i;
   }
   const std::vector<Optimum> actual = optimize_exactly(arch, workload, settings, options, {}, {});
   EXPECT_EQ(actual.size(), expected.size());

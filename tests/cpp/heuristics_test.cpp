@@ -1,4 +1,5 @@
-// The heuristics: their stops on spaces made for them, the same answer for any number of threads, never above the optimum.
+// The heuristics: their stops on spaces made for them, the same answer for any number of threads, never above the
+// optimum.
 #include "quantloom/heuristics.hpp"
 
 #include "fixtures.hpp"
@@ -49,7 +50,8 @@ TEST(Heuristics, TimeoutCountsFailuresInARow) {
 }
 
 TEST(Heuristics, WithoutTimeoutFailuresUseUpTheBudget) {
-  const HeuristicResult result = search_heuristically(keeping_arch(2), test::matmul(4, 4, 4), kOneWord, options_of(Heuristic::random_pruned, 777));
+  const HeuristicResult result =
+      search_heuristically(keeping_arch(2), test::matmul(4, 4, 4), kOneWord, options_of(Heuristic::random_pruned, 777));
   EXPECT_EQ(result.looked_at, 777);
   EXPECT_EQ(result.streams.at(0).stop, HeuristicStop::budget);
 }
@@ -70,12 +72,14 @@ TEST(Heuristics, VictoryCountsFittingMappingsWithoutImprovement) {
 TEST(Heuristics, FurtherBypassesDoNotCountForVictory) {
   HeuristicOptions options = options_of(Heuristic::random_pruned, 1000);
   options.victory = 2;  // eight choices of bypasses a visit; only the first one of the second and third visit counts
-  const HeuristicResult result = search_heuristically(test::buffer_and_dram(), test::matmul(1, 1, 1), kOneWord, options);
+  const HeuristicResult result =
+      search_heuristically(test::buffer_and_dram(), test::matmul(1, 1, 1), kOneWord, options);
   EXPECT_EQ(result.looked_at, 8 + 8 + 1);
 }
 
 TEST(Heuristics, FailingBypassesDoNotCountForTimeout) {
-  // Two words: what keeps all three tensors fails, seven of eight choices fit. The last choice of a visit is the failing one.
+  // Two words: what keeps all three tensors fails, seven of eight choices fit. The last choice of a visit is the
+  // failing one.
   const Arch open = test::buffer_and_dram();
   Level buffer = open.level(0);
   buffer.capacity_words = 2;
@@ -177,14 +181,16 @@ TEST(Heuristics, ARequestedStopReturnsWhatWasFound) {
   std::stop_source stop;
   stop.request_stop();
   HeuristicOptions options = options_of(Heuristic::annealing, 1000000);
-  const HeuristicResult result = search_heuristically(keeping_arch(40, 4), test::matmul(12, 8, 6), kOneWord, options, stop.get_token());
+  const HeuristicResult result =
+      search_heuristically(keeping_arch(40, 4), test::matmul(12, 8, 6), kOneWord, options, stop.get_token());
   EXPECT_EQ(result.looked_at, 0);
   EXPECT_FALSE(result.found);
 }
 
 TEST(Heuristics, RefuseOptionsThatNeverEnd) {
   const auto refuse = [](const HeuristicOptions& options) {
-    return test::caught_from([&] { (void)search_heuristically(keeping_arch(64), test::matmul(2, 2, 2), kOneWord, options); });
+    return test::caught_from(
+        [&] { (void)search_heuristically(keeping_arch(64), test::matmul(2, 2, 2), kOneWord, options); });
   };
   HeuristicOptions endless = options_of(Heuristic::random, 0);
   endless.victory = 5;
@@ -199,7 +205,8 @@ TEST(Heuristics, RefuseOptionsThatNeverEnd) {
   HeuristicOptions streams = options_of(Heuristic::random, 5);
   streams.streams = 0;
   EXPECT_EQ(refuse(streams).message, "streams: expected 1 to 65536, got 0");
-  EXPECT_EQ(refuse(options_of(Heuristic::random, -1)).message, "budget, victory, timeout and search_size must not be negative");
+  EXPECT_EQ(refuse(options_of(Heuristic::random, -1)).message,
+            "budget, victory, timeout and search_size must not be negative");
   EXPECT_EQ(test::caught_from([] { (void)parse_heuristic("greedy"); }).message, "unknown heuristic 'greedy'");
 }
 

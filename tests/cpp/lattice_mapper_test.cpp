@@ -29,13 +29,20 @@ class CaseMaker {
   [[nodiscard]] double energy() { return 0.25 * static_cast<double>(1 + below(60)); }
 
   [[nodiscard]] Workload workload() {
-    if (one_in(3)) return test::matmul(pick({1, 2, 3, 4, 6, 8}), pick({1, 2, 3, 4, 6, 8, 12}), pick({1, 2, 3, 4, 6, 9}));
+    if (one_in(3))
+      return test::matmul(pick({1, 2, 3, 4, 6, 8}), pick({1, 2, 3, 4, 6, 8, 12}), pick({1, 2, 3, 4, 6, 9}));
     // G: a group or a batch; two dims that every tensor sees alike; perhaps one that only the outputs lack.
-    const std::vector<Dim> dims = {{"G", pick({1, 1, 1, 2, 3})}, {"M", pick({1, 2, 4, 6})}, {"C", pick({1, 2, 4, 6})}, {"P", pick({1, 2, 3, 4})}, {"Q", pick({1, 2, 2, 4})}};
+    const std::vector<Dim> dims = {{"G", pick({1, 1, 1, 2, 3})},
+                                   {"M", pick({1, 2, 4, 6})},
+                                   {"C", pick({1, 2, 4, 6})},
+                                   {"P", pick({1, 2, 3, 4})},
+                                   {"Q", pick({1, 2, 2, 4})}};
     const auto rank = [](int dim) { return std::vector<Term>{{dim, 1}}; };
     return {"pointwise",
             dims,
-            {{"Weights", {rank(0), rank(1), rank(2)}, false}, {"Inputs", {rank(0), rank(2), rank(3), rank(4)}, false}, {"Outputs", {rank(0), rank(1), rank(3), rank(4)}, true}}};
+            {{"Weights", {rank(0), rank(1), rank(2)}, false},
+             {"Inputs", {rank(0), rank(2), rank(3), rank(4)}, false},
+             {"Outputs", {rank(0), rank(1), rank(3), rank(4)}, true}}};
   }
 
   // One or two ranks with windows: strides, dilations, holes; channels, groups and batches or not.
@@ -50,7 +57,9 @@ class CaseMaker {
                                    {"S", is_flat ? 1 : pick({1, 2, 3})},
                                    {"N", pick({1, 1, 1, 2})}};
     const auto rank = [](int dim) { return std::vector<Term>{{dim, 1}}; };
-    const auto window = [&](int out, int kernel) { return std::vector<Term>{{out, pick({1, 1, 1, 2, 3})}, {kernel, pick({1, 1, 1, 2})}}; };
+    const auto window = [&](int out, int kernel) {
+      return std::vector<Term>{{out, pick({1, 1, 1, 2, 3})}, {kernel, pick({1, 1, 1, 2})}};
+    };
     return {"window",
             dims,
             {{"Weights", {rank(0), rank(1), rank(2), rank(4), rank(6)}, false},
@@ -79,7 +88,8 @@ class CaseMaker {
     return {"random", out, units, {}};
   }
 
-  // A long hierarchy in which most levels are for one or two tensors, so that branch and bound can list its copies; small ones inside.
+  // A long hierarchy in which most levels are for one or two tensors, so that branch and bound can list its copies;
+  // small ones inside.
   [[nodiscard]] Arch long_arch() {
     constexpr int kLevels = 5;
     std::vector<Level> out;
@@ -174,7 +184,8 @@ bool compare(std::uint32_t seed, Objective objective, bool has_window, int& foun
   const std::vector<Optimum> partial = optimize_on_lattice(arch, workload, settings, hurried, {}, {});
   for (std::size_t i = 0; i < actual.size() && i < expected.size(); ++i) {
     std::ostringstream where;
-    where << "seed " << seed << ", objective " << static_cast<int>(objective) << ", bits " << settings[i][0] << "/" << settings[i][1] << "/" << settings[i][2];
+    where << "seed " << seed << ", objective " << static_cast<int>(objective) << ", bits " << settings[i][0] << "/"
+          << settings[i][1] << "/" << settings[i][2];
     SCOPED_TRACE(where.str());
     EXPECT_EQ(actual[i].found, expected[i].found);
     EXPECT_TRUE(actual[i].certificate.exhausted);
@@ -199,7 +210,8 @@ bool compare(std::uint32_t seed, Objective objective, bool has_window, int& foun
     EXPECT_EQ(actual[i].energy_pj, cost.energy_pj) << describe_mapping(arch, workload, actual[i].mapping);
     EXPECT_EQ(actual[i].cycles, static_cast<double>(cost.cycles));
     if (testing::Test::HasFailure()) {
-      ADD_FAILURE() << describe_mapping(arch, workload, actual[i].mapping) << "\nexpected\n" << describe_mapping(arch, workload, expected[i].mapping);
+      ADD_FAILURE() << describe_mapping(arch, workload, actual[i].mapping) << "\nexpected\n"
+                    << describe_mapping(arch, workload, expected[i].mapping);
     }
   }
   return true;
@@ -209,7 +221,8 @@ int compare_all(bool has_window) {
   const auto first = static_cast<std::uint32_t>(GTEST_FLAG_GET(random_seed)) * 100000U;
   int cases = 0;
   int found = 0;
-  for (std::uint32_t i = 0; cases < kCases && !testing::Test::HasFailure(); ++i) cases += compare(first + i, static_cast<Objective>(i % 5), has_window, found) ? 1 : 0;
+  for (std::uint32_t i = 0; cases < kCases && !testing::Test::HasFailure(); ++i)
+    cases += compare(first + i, static_cast<Objective>(i % 5), has_window, found) ? 1 : 0;
   return found;
 }
 
@@ -242,11 +255,45 @@ TEST(LatticeMapper, AgreesWithBranchAndBoundOnLongHierarchies) {
       ++found;
       expect_close(actual[s].objective, expected[s].objective);
       if (testing::Test::HasFailure()) {
-        ADD_FAILURE() << describe_mapping(arch, workload, actual[s].mapping) << "\nexpected\n" << describe_mapping(arch, workload, expected[s].mapping);
+        ADD_FAILURE() << describe_mapping(arch, workload, actual[s].mapping) << "\nexpected\n"
+                      << describe_mapping(arch, workload, expected[s].mapping);
         break;
       }
     }
   }
+}
+
+// While it runs it tells between what the optimum lies, and closes in on it.
+TEST(LatticeMapper, TellsBoundsOfTheOptimumOnTheWay) {
+  int told = 0;
+  for (std::uint32_t seed = 0; seed < 12; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    CaseMaker maker(seed);
+    const Workload workload = test::matmul(maker.pick({4, 6}), maker.pick({4, 6}), maker.pick({3, 4}));
+    const Arch arch = maker.long_arch();
+    MapperOptions options;
+    options.threads = 1;
+    if (!can_optimize_on_lattice(arch, workload, options)) continue;
+    std::vector<SearchState> states;
+    const Optimum best = optimize_on_lattice(arch, workload, {{8, 8, 8}}, options, {}, [&](const SearchState& state) {
+                           states.push_back(state);
+                         }).front();
+    if (!best.found) continue;
+    ASSERT_FALSE(states.empty());
+    SearchState before;
+    for (const SearchState& state : states) {
+      EXPECT_LE(state.lower_bound, best.objective);
+      EXPECT_GE(state.best * (1 + 1e-9), best.objective);
+      EXPECT_LE(state.best, before.best);
+      EXPECT_GE(state.lower_bound, before.lower_bound);
+      EXPECT_GE(state.done, before.done);
+      before = state;
+    }
+    EXPECT_EQ(before.done, before.total);
+    expect_close(before.best, best.objective);
+    ++told;
+  }
+  EXPECT_GT(told, 3);
 }
 
 }  // namespace

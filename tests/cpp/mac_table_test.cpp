@@ -45,7 +45,8 @@ TEST(MacTable, UnknownWidthsCountAsTheWidest) {
 
 TEST(MacTable, CompatKnowsNone) {
   const Arch arch = with_table(bit_scalable_macs(8, 2, 7));
-  EXPECT_EQ(mac_mode(arch, test::matmul(2, 2, 2), std::vector<int>{2, 2, 2}, CostModel::compat), (MacMode{0.5, {1, 1}}));
+  EXPECT_EQ(mac_mode(arch, test::matmul(2, 2, 2), std::vector<int>{2, 2, 2}, CostModel::compat),
+            (MacMode{0.5, {1, 1}}));
 }
 
 TEST(MacTable, MoreBitsAreNeverCheaperOrFaster) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -85,7 +86,16 @@ struct Optimum {
   Infeasibility infeasibility;  // meaningful if nothing was found by an exhaustive search
 };
 
-using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+// How far a search is. best and lower_bound are of the objective of the setting in work, as far as they are known: infinite and 0
+// otherwise. The least of its mapspace lies between them; they say how near the search is when it is stopped.
+struct SearchState {
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;
+  double best = std::numeric_limits<double>::infinity();
+  double lower_bound = 0;
+};
+
+using Progress = std::function<void(const SearchState& state)>;
 
 // Best mapping for each setting (bits per tensor, 0 = one element a word). Equal settings, also those that pack alike, are
 // solved once. Ties: smaller objective, then smaller energy, then the order of the mapspace (chains of tile shapes: the first

@@ -198,7 +198,7 @@ def _map_layers(
                     selection=selection,
                     threads=args.threads,
                     budget=args.budget,
-                    progress=progress.part(done, len(indices), f"mapping {layer.name}"),
+                    progress=progress.part(done, len(indices), "mapping", layer.name),
                 )
             notes = tuple(Mapspace(arch, layer.workload, selection=selection).notes)
             verdict = _check(args, arch, selection, layer, widths, best) if args.check else None

@@ -14,21 +14,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "waiting"]
 
-_QUIET_S: Final = 1.0  # what ends sooner shows nothing
+_BAR_AFTER_S: Final = 0.1  # what ends sooner shows nothing
+_LINE_AFTER_S: Final = 1.0
 _LINE_EVERY_S: Final = 5.0
 
 
 class Progress:
     """A progress callback, `progress(done, total, text)`, that shows itself; use as a context manager.
 
-    The bar is gone when the work is done. Nothing is shown if the work takes less than
-    a second, unless its end is unknown.
+    The bar is gone when the work is done. Nothing is shown if the work takes less than a tenth of a second
+    (not on a terminal: a second), unless its end is unknown.
     """
 
     def __init__(self) -> None:
         self._began = self._part_began = time.monotonic()
         self._total = 0
-        self._next_line = self._began + _QUIET_S
+        self._next_line = self._began + _LINE_AFTER_S
         self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bar: rich_progress.Progress | None = None
         self._task: rich_progress.TaskID | None = None
@@ -49,18 +50,18 @@ class Progress:
             if self._bar is not None and self._task is not None:
                 self._bar.reset(self._task, total=total or None)
         if self._is_terminal:
-            if self._bar is not None or not total or now >= self._began + _QUIET_S:
+            if self._bar is not None or not total or now >= self._began + _BAR_AFTER_S:
                 self._draw(done, total, text)
         elif now >= self._next_line:
             self._next_line = now + _LINE_EVERY_S
             print(self._line(done, total, text, now - self._part_began), file=sys.stderr, flush=True)
 
-    def part(self, done: int, total: int, text: str) -> Callable[[int, int, str], None]:
-        """A callback for the work on one of `total` equal parts, after `done` of them; its text is `text`."""
-        self(done, total, text)
+    def part(self, done: int, total: int, verb: str, name: str) -> Callable[[int, int, str], None]:
+        """A callback for the work on one of `total` equal parts, after `done` of them; its texts follow the verb."""
+        self(done, total, f"{verb} {name}")
 
-        def report(part_done: int, part_total: int, _: str) -> None:
-            self(done + part_done / part_total if part_total else done, total, text)
+        def report(part_done: int, part_total: int, text: str) -> None:
+            self(done + part_done / part_total if part_total else done, total, f"{verb} {text}")
 
         return report
 
@@ -78,7 +79,7 @@ class Progress:
             self._bar = self._task = None
         self._began = self._part_began = time.monotonic()
         self._total = 0
-        self._next_line = self._began + _QUIET_S
+        self._next_line = self._began + _LINE_AFTER_S
 
     def _draw(self, done: float, total: int, text: str) -> None:
         if self._bar is None or self._task is None:

@@ -105,6 +105,16 @@ def check_countable(workload: _core.Workload) -> None:
         raise WorkloadError(message, hint="check its dims, or cut it into layers that are counted one by one")
 
 
+def _in_words(progress: Progress, name: str) -> Callable[[int, int, float, float], None]:
+    """The core's callback: how far it is, the objective of the best mapping so far and a bound below all of them."""
+
+    def report(done: int, total: int, best: float, lower_bound: float) -> None:
+        is_bounded = lower_bound > 0 and math.isfinite(best)
+        progress(done, total, f"{name}, gap {100 * (best / lower_bound - 1):.3g} %" if is_bounded else name)
+
+    return report
+
+
 def optimize(
     arch: _core.Arch,
     workload: _core.Workload,
@@ -124,8 +134,9 @@ def optimize(
 
     objective: energy, cycles, edp, ed2p or pareto. packing, psum_bits: as for `evaluate`. selection: "all"
     constraints of the architecture, only the "architecture" ones, or "free". fixed: loops and kept tensors that are
-    given, the rest is searched (`load_partial_mapping`). budget: mappings to price at most, 0 for no limit (then the
-    result is proven optimal).
+    given, the rest is searched (`load_partial_mapping`). progress: its text is the layer's name and, where the search
+    has bounds, the gap: how far above the least possible the best mapping found so far may be. budget: mappings to
+    price at most, 0 for no limit (then the result is proven optimal).
     Raises SpecError if what is fixed contradicts the constraints, InfeasibleError naming the level, the words needed
     and a way out if nothing fits, WorkloadError for more than 2^53 multiply-accumulates.
     """
@@ -133,7 +144,7 @@ def optimize(
     if fixed is not None:
         arch, selection = fix_loops(arch, workload, fixed, selection=selection), "all"
     widths = tensor_bits(workload, bits)
-    report = None if progress is None else (lambda done, total: progress(done, total, workload.name))
+    report = None if progress is None else _in_words(progress, workload.name)
     [found] = _core.optimize(
         arch,
         workload,
