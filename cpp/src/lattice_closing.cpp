@@ -21,7 +21,7 @@ Search::Ahead Search::look_ahead(int level, const Label& label, int tensor, Pric
   for (std::size_t d = 0; d < problem_.dims.size(); ++d) {
     const auto extent = static_cast<double>(problem_.dims[d].divisors[label.shape[d]]);
     all *= extent;
-    outside *= static_cast<double>(problem_.dims[d].bound) / (extent * static_cast<double>(lanes_above_[static_cast<std::size_t>(level)][d]));
+    outside *= static_cast<double>(problem_.dims[d].bound) / (extent * static_cast<double>(lanes_outside(level, d)));
     if ((problem_.dims[d].relevant >> t & 1U) != 0) tile *= extent;
   }
   out.lines = prices_.lines(way, level, tensor, label.accumulator);

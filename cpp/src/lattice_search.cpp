@@ -72,7 +72,7 @@ double Search::outer_bound(int level, const Shape& shape, const Label& label) co
   Shape smallest{};  // that the second outermost level can have: no lanes lie above it
   for (std::size_t d = 0; d < problem_.dims.size(); ++d) {
     const LatticeDim& dim = problem_.dims[d];
-    const Count inner = level < 0 ? lanes_above_[0][d] * lanes_[0][d] : dim.divisors[shape[d]] * lanes_above_[static_cast<std::size_t>(level)][d];
+    const Count inner = (level < 0 ? 1 : dim.divisors[shape[d]]) * lanes_outside(level, d);
     smallest[d] = dim.index(inner);
   }
   const std::uint64_t code = problem_.code(smallest);

@@ -133,6 +133,10 @@ class Search {
     [[nodiscard]] double plain(std::size_t m) const { return std::min(spared[m], from[m]); }
     [[nodiscard]] double beyond(std::size_t m) const { return std::min(spared[m], from[m + 1]); }
   };
+  // Lanes of a dim outside of a level, or of the arithmetic units.
+  [[nodiscard]] Count lanes_outside(int level, std::size_t dim) const {
+    return level < 0 ? lanes_above_[0][dim] * lanes_[0][dim] : lanes_above_[static_cast<std::size_t>(level)][dim];
+  }
   [[nodiscard]] Ahead look_ahead(int level, const Label& label, int tensor, Prices::Way way) const;
   void copy_ahead(const Label& label, int tensor, Prices::Way way, const Prices::Line& line, double moves, Ahead& out) const;
   // Least energy of an open copy whose run at level m is `run` at most.
