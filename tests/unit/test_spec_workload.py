@@ -102,7 +102,7 @@ def test_file_is_read_from_its_path(tmp_path: Path) -> None:
         load_workload(path)
     assert (
         str(caught.value)
-        == f"{path}:1: dims: read `3`, expected a mapping from dims to bounds, such as {{C: 3, M: 32}}"
+        == f"{path}:1:7: dims: read `3`, expected a mapping from dims to bounds, such as {{C: 3, M: 32}}"
     )
 
 
@@ -173,8 +173,8 @@ def test_usual_layers_are_dumped_in_the_short_form() -> None:
         ("dims: {C: 3}\nbits: 40", "w.yaml:2:7: bits: read `40`, expected bits 1..32 such as 8, a8w4 or a8w4o8"),
         (
             "dims: {C: 3}\nbits: {Weights: 8, Inputs: 40}",
-            "w.yaml:2:28: bits.Inputs: read `40`, expected an integer 1..32\n"
-            "w.yaml:2:7: bits: key `Outputs` is missing, expected its bits, 1..32",
+            "w.yaml:2:7: bits: key `Outputs` is missing, expected its bits, 1..32\n"
+            "w.yaml:2:28: bits.Inputs: read `40`, expected an integer 1..32",
         ),
         (
             "dims: {I: 3}\ntensors: {A: [I, J], Outputs: [I + I]}\nstride: 2",

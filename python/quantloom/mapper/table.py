@@ -24,6 +24,8 @@ from quantloom.workload.network import Network
 
 __all__ = ["CostTable", "cost_table", "packing_class_bits"]
 
+_Poll = Callable[[int, int, float, float], None]  # what the core calls while it searches
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostTable:
@@ -156,7 +158,7 @@ def cost_table(
     known = {} if store is None else {w: recall(store, question, settings) for w, question in questions.items()}
     missing = {w: [i for i in range(len(settings)) if i not in known.get(w, {})] for w in distinct}
 
-    def solve(workload: _core.Workload, poll: Callable[[int, int], None]) -> dict[int, TableEntry]:
+    def solve(workload: _core.Workload, poll: _Poll) -> dict[int, TableEntry]:
         found = _core.optimize(
             arch,
             workload,
@@ -201,7 +203,7 @@ class _Stopped(Exception):
 
 
 def _solve_all(
-    solve: Callable[[_core.Workload, Callable[[int, int], None]], dict[int, TableEntry]],
+    solve: Callable[[_core.Workload, _Poll], dict[int, TableEntry]],
     workloads: Mapping[_core.Workload, str],
     keep: Callable[[_core.Workload, dict[int, TableEntry]], None],
     threads: int,
@@ -213,7 +215,7 @@ def _solve_all(
     """
     stop = threading.Event()
 
-    def poll(_done: int, _total: int) -> None:
+    def poll(_done: int, _total: int, _best: float, _lower_bound: float) -> None:
         if stop.is_set():
             raise _Stopped
 
