@@ -3,7 +3,7 @@
 Read are `{{ expression }}`, `{% set %}`, `{% if %} {% elif %} {% else %} {% endif %}` and comments, with the front
 end's functions: `include_text(file)` puts in text, `include(file, key)` a part of another file, `include_all(pattern,
 key)` the lists of several, `add_to_path(folder)`, `find_path(file)`, `path_exists(file)`, `cwd()`. No code of a
-template is run (docs/adr/0009). Files are read from the folder of the first file and the one around it, no other.
+template is run (docs/adr/0012). Files are read from the folder of the first file and the one around it, no other.
 """
 
 from __future__ import annotations
