@@ -64,5 +64,6 @@ def test_reports_end_with_the_sources(quantloom: Run) -> None:
 def test_a_table_says_it_too(quantloom: Run) -> None:
     command = ("table", "network.yaml", "--arch", "edge_npu", "--bits", "8", "-o", "t.csv", "--json")
     sources = quantloom(*command).json["energy_sources"]
+    assert "DRAM read 512" in quantloom(*command[:-1], "--force").out
     assert "analytic: LPDDR4 8 pJ/bit x 64 bits" in {entry["source"] for entry in sources}
     assert json.dumps(sources)

@@ -22,6 +22,7 @@ from quantloom.cli.parsing import (
 )
 from quantloom.cli.progress import Progress
 from quantloom.cli.saved import check_writable, write_whole
+from quantloom.cli.sources import source_lines
 from quantloom.cli.store_option import opened_store
 from quantloom.cli.units import plural
 
@@ -93,4 +94,5 @@ def run(args: argparse.Namespace) -> None:
         widths = ", ".join(map(str, table.bits))
         proof_text = "all proven optimal" if table.is_proven else "not all proven optimal"
         layers = plural(len(table.layers), "layer")
-        print_lines([f"{entries:,} rows for {layers} at {widths} bits, {proof_text}, written to {path}"])
+        written = f"{entries:,} rows for {layers} at {widths} bits, {proof_text}, written to {path}"
+        print_lines([written, "", *source_lines(arch)])
