@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,8 +54,8 @@ def search(
     config: what to search; bits it leaves open are one width for each packing class of the accelerator. directory:
     where the run is kept, None to keep nothing; resume: go on with the run in it. threads: of the mapper and of torch,
     None for all cores, shared among workers. workers: processes that measure accuracies; cluster: address of a Dask
-    scheduler whose workers do. command: the command line, for the manifest. store: where earlier results are looked up
-    and new ones kept. The result depends on none of these.
+    scheduler whose workers do, each with all cores it has. command: the command line, for the manifest. store: where
+    earlier results are looked up and new ones kept. The result depends on none of these.
     Raises QuantloomError of the part that fails: ArchError, WorkloadError, QuantError, DataError, SearchError.
     """
     from quantloom.joint_search.run import run_search
@@ -68,7 +68,7 @@ def search(
     chosen = with_bits(config, arch)
     cores = threads or len(os.sched_getaffinity(0))
     inputs = prepare(chosen, arch, threads=cores, store=store, progress=progress)
-    per_worker = threads if cluster is not None else max(1, cores // workers)
+    per_worker = None if cluster is not None else max(1, cores // workers)  # other machines have other cores
     inputs = replace(inputs, make_evaluator=_EvaluatorMaker(chosen, per_worker))
     return run_search(
         chosen,
@@ -125,7 +125,8 @@ def with_bits(config: SearchConfig, arch: Arch) -> SearchConfig:
 def prepare(
     config: SearchConfig, arch: Arch, *, threads: int, store: Store | None = None, progress: Progress | None = None
 ) -> SearchInputs:
-    """Load, solve and calibrate everything; the bits of the configuration must be given. store: of mapper results.
+    """Load, solve and calibrate everything; the bits of the configuration must be given. store: of mapper results
+    and accuracies.
 
     Raises the errors of every part: WorkloadError, UnsupportedOpError, QuantError, DataError, MappingError.
     """
@@ -149,6 +150,7 @@ def prepare(
         torch.set_num_threads(1)
         sensitivity = fisher_table(evaluator.network, *spread_images(data.train, _SENSITIVITY_IMAGES))
         torch.set_num_threads(threads)
+    hashes = _hashes(config, traced, data)
     return SearchInputs(
         network=traced.network,
         arch=arch,
@@ -156,8 +158,8 @@ def prepare(
         evaluator=evaluator,
         sensitivity=sensitivity,
         data=data.description,
-        hashes=_hashes(config, traced, data),
-        accuracy_depends_on=_accuracy_depends_on(config, traced, data, evaluator),
+        hashes=hashes,
+        accuracy_depends_on=None if store is None else _accuracy_depends_on(hashes, traced, data, evaluator),
     )
 
 
@@ -274,9 +276,12 @@ def _hashes(config: SearchConfig, traced: TracedModel, data: DataSplits) -> dict
 
 
 def _accuracy_depends_on(
-    config: SearchConfig, traced: TracedModel, data: DataSplits, evaluator: PtqEvaluator
+    hashes: Mapping[str, str], traced: TracedModel, data: DataSplits, evaluator: PtqEvaluator
 ) -> dict[str, str] | None:
-    """All that accuracies depend on besides the bits; None where the data are read from files as they are needed."""
+    """All that accuracies depend on besides the bits; None where the data are read from files as they are needed.
+
+    hashes: those of _hashes().
+    """
     import torch
 
     from quantloom.quant.data import ImageDataset
@@ -284,7 +289,6 @@ def _accuracy_depends_on(
     if not all(isinstance(split, ImageDataset) for split in (data.train, data.validation, data.test)):
         return None
     graph = f"{traced.graph_module}\n{traced.graph_module.code}"
-    hashes = _hashes(config, traced, data)
     return {
         **{name: hashes[name] for name in ("network", "weights", "data")},
         "model": traced.network.name,

@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from quantloom.errors import SearchError
 from quantloom.joint_search import journal
 from quantloom.joint_search.config import SearchConfig
-from quantloom.joint_search.journal import JOURNAL, MANIFEST, RUN_FILES, Evaluation, RunDirectory
+from quantloom.joint_search.journal import JOURNAL, MANIFEST, RUN_FILES, Evaluation, RunDirectory, put_in_place
 from quantloom.joint_search.run import run_search
 from quantloom.spec.mapping import parse_mapping
 from quantloom.testing.toy_search import ToyEvaluator, toy_inputs
@@ -180,6 +181,15 @@ def test_a_full_disk_leaves_files_whole_or_absent(tmp_path):
         with pytest.raises(SearchError, match=r"front\.json: No space left"):
             run.write("front.json", fill)
     assert {path.name for path in tmp_path.iterdir()} == {MANIFEST, JOURNAL}
+
+
+def test_a_disk_that_has_become_read_only_is_named(tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(SearchError, match=r"front\.json: Read-only file system"):
+        put_in_place(tmp_path / "front.json", refuse)
 
 
 def test_one_process_at_a_time_holds_a_run(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from quantloom.joint_search import live_report
 from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.live_report import LiveReport
 from quantloom.joint_search.run import run_search
+from quantloom.joint_search.run_report import write_report
 from quantloom.testing.toy_search import toy_inputs
 
 
@@ -51,7 +54,30 @@ def test_a_report_that_cannot_be_written_does_not_end_the_search(tmp_path, monke
     clock.now = 11.0
     with caplog.at_level(logging.WARNING):
         report(1, 2, "")
-    assert caplog.messages == ["the disk is full"]
+    assert caplog.messages == ["no report is written: the disk is full; the report is tried again later"]
+
+
+def test_a_finished_run_whose_report_cannot_be_written_is_finished(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("quantloom.joint_search.front.Front.plot", lambda self, path: path.write_bytes(b""))
+    write = Path.write_bytes
+
+    def full(path, content):
+        if path.suffix == ".html":
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    config = SearchConfig(model="toy", arch="toy", evaluations=20, population=10, seeds=6)
+    front = run_search(config, toy_inputs(4), directory=tmp_path / "run")
+    assert json.loads((tmp_path / "run/front.json").read_text()) == front.to_json()
+    assert json.loads((tmp_path / "run/manifest.json").read_text())["status"] == "finished"
+    assert not (tmp_path / "run/report.html").exists()
+    assert caplog.messages == [
+        f"no report is written: cannot write {tmp_path}/run/report.html: No space left on device; "
+        f"the rest of the run is; `quantloom report {tmp_path}/run` writes it"
+    ]
+    monkeypatch.undo()
+    assert '"status":"finished"' in write_report(tmp_path / "run").read_text()
 
 
 def test_a_search_under_way_shows_its_front_so_far(tmp_path, monkeypatch):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from quantloom.errors import SearchError, SpecError
+from quantloom.joint_search import run
 from quantloom.joint_search.config import RIVALS, SearchConfig
 from quantloom.joint_search.pareto import non_dominated
 from quantloom.joint_search.problem import problem_from_config
 from quantloom.joint_search.rivals import FixedMappingCosts, make_rival
 from quantloom.joint_search.run import run_search
+from quantloom.joint_search.seeds import exact_seeds
 from quantloom.mapper.optimize import evaluate
 from quantloom.mapper.table import cost_table
 from quantloom.spec.arch import load_arch
@@ -114,6 +116,21 @@ def test_rivals_are_resumed_to_the_same_front(inputs, front, tmp_path):
     journal.write_text("".join(lines[: int(0.8 * len(lines))]))  # in the middle of a rival
     again = run_search(CONFIG, inputs, directory=tmp_path / "run", resume=True)
     assert again.to_json() == front.to_json()
+
+
+def test_nothing_is_measured_if_a_rival_cannot_begin(inputs, monkeypatch):
+    fresh = toy_inputs(4)
+
+    def fail_for_a_rival(problem, sensitivity, count):
+        if problem.objectives == ("error", "weight_bits"):
+            raise SearchError("no seeds")
+        return exact_seeds(problem, sensitivity, count)
+
+    monkeypatch.setattr(run, "exact_seeds", fail_for_a_rival)
+    config = dataclasses.replace(CONFIG, compare=("memory_only",))
+    with pytest.raises(SearchError, match="no seeds"):
+        run_search(config, dataclasses.replace(inputs, evaluator=fresh.evaluator))
+    assert fresh.evaluator.asked == []
 
 
 def test_unknown_rivals_are_refused_where_they_stand():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from quantloom.errors import SearchError
 from quantloom.joint_search import run_report
 from quantloom.joint_search.journal import JOURNAL
+from quantloom.joint_search.run import run_search
 from quantloom.joint_search.run_report import read_run, write_report, write_run_figures
 from quantloom.report.page import embedded_json
-from report_runs import HOSTILE, finished_run, stopped_run
+from report_runs import CONFIG, HOSTILE, finished_run, inputs, stopped_run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -125,6 +127,18 @@ def test_the_last_share_so_far_is_that_of_the_finished_run_at_its_end(finished: 
     manifest = json.loads((finished / "manifest.json").read_text())
     (tmp_path / "run" / "manifest.json").write_text(json.dumps({**manifest, "status": "unfinished"}))
     assert read_run(tmp_path / "run")["hypervolume"][-1][1] == pytest.approx(read_run(finished)["hypervolume"][-1][1])
+
+
+@pytest.mark.parametrize("status", ["finished", "unfinished"])
+def test_what_other_searches_measured_is_not_the_run_s_own(tmp_path: Path, status: str) -> None:
+    run_search(dataclasses.replace(CONFIG, compare=("random",)), inputs(), directory=tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "status": status}))
+    lines = [json.loads(line) for line in (tmp_path / JOURNAL).read_text().splitlines()]
+    assert sum(line["split"] == "validation" and "weights" in line for line in lines) > CONFIG.evaluations
+    found, front = read_run(tmp_path), json.loads((tmp_path / "front.json").read_text())
+    assert found["evaluations"] == len(found["candidates"]) == front["evaluations"] == CONFIG.evaluations
+    assert [p["energy_pj"] for p in found["points"]] == [p["energy_pj"] for p in front["points"]]
 
 
 def test_a_run_that_has_measured_nothing_yet_gives_a_page(stopped: Path, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import quantloom as ql
 from quantloom import _core
 from quantloom._core import AccessEnergy, Arch, Arithmetic, Constraint, Level
-from quantloom.mapper.stored import Question, TableEntry
+from quantloom.mapper.stored import Question, TableEntry, recall, remember
 from quantloom.mapper.table import cost_table
 from quantloom.store.database import Store
 from quantloom.testing.toy_search import toy_network
@@ -146,6 +147,37 @@ def test_a_table_from_the_store_is_the_computed_one(tmp_path: Path, tiny: ql.Net
         # more bits: what is there is taken, the rest solved; and it is as if solved together
         more = cost_table(tiny, accelerator, bits=(2, 3, 4, 8), store=store)
     assert more.entries == cost_table(tiny, accelerator, bits=(2, 3, 4, 8)).entries
+
+
+@pytest.mark.parametrize("budget", [0, 200])
+def test_some_of_what_was_solved_together_is_not_taken_without_the_rest(
+    tmp_path: Path, tiny: ql.Network, budget: int
+) -> None:
+    """At this budget the layers without the lost half of their bits get another mapping than with it."""
+    accelerator = ql.load_arch("simba")
+    computed = cost_table(tiny, accelerator, bits=(2, 8), budget=budget)
+    with Store.open(tmp_path / "s", note=pytest.fail) as store:
+        cost_table(tiny, accelerator, bits=(2, 8), budget=budget, store=store)
+        kept = list(store.results())
+        lost = [result.key for result in kept if json.loads(result.about)["bits"]["Weights"] == 8]
+        assert 0 < len(lost) < len(kept)
+        store.remove(lost)
+        assert cost_table(tiny, accelerator, bits=(2, 8), budget=budget, store=store).entries == computed.entries
+
+
+@pytest.mark.parametrize(("options", "is_joint"), [({}, False), ({"budget": 10}, True), ({"selection": "free"}, True)])
+def test_a_joint_question_is_answered_as_a_whole_or_not(
+    tmp_path: Path, options: dict[str, Any], is_joint: bool
+) -> None:
+    settings = [BITS, {**BITS, "Weights": 8}]
+    question = Question(arch(), WORKLOAD, settings, **{**OPTIONS, **options})
+    entry = TableEntry(energy_pj=1.0, cycles=2.0, mapping=None, exhausted=True, lower_bound=2.0)
+    assert question.is_joint == is_joint
+    with Store.open(tmp_path / "s", note=pytest.fail) as store:
+        remember(store, question, {1: entry}, settings)
+        assert recall(store, question, settings) == ({} if is_joint else {1: entry})
+        remember(store, question, {0: entry}, settings)
+        assert recall(store, question, settings) == {0: entry, 1: entry}
 
 
 def test_what_fits_nowhere_is_stored_too(tmp_path: Path, tiny: ql.Network) -> None:

@@ -68,7 +68,8 @@ def add_parser(commands: Subparsers) -> Parser:
     where.add_argument(
         "--cluster",
         metavar="ADDRESS",
-        help="measure accuracies by the workers of a Dask scheduler, such as tcp://host:8786; the result is the same",
+        help="measure accuracies by the workers of a Dask scheduler, such as tcp://host:8786, each with all its cores; "
+        "the result is the same",
     )
     add_threads(parser)
     add_store(parser)

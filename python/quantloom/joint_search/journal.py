@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "RunDirectory",
     "Split",
     "is_empty_journal",
+    "put_in_place",
     "read_evaluations",
     "read_manifest",
 ]
@@ -188,15 +190,21 @@ class RunDirectory:
 
     def write(self, name: str, make: Callable[[Path], None]) -> None:
         """Put in place the file that `make` writes at the path it is given. Raises SearchError if the disk refuses."""
-        temporary = self.path / f".{Path(name).stem}.{os.getpid()}{Path(name).suffix}"
-        try:
-            make(temporary)
-            _sync(temporary)
-            temporary.replace(self.path / name)
-            _sync(self.path)
-        except OSError as error:
-            raise _cannot_write(self.path / name, error) from error
-        finally:
+        put_in_place(self.path / name, make)
+
+
+def put_in_place(path: Path, make: Callable[[Path], None]) -> None:
+    """Have `make` write a file beside `path`, then sync and rename it. Raises SearchError if the disk refuses."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        make(temporary)
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):  # of a disk that has become read-only: what matters is raised
             temporary.unlink(missing_ok=True)
 
 

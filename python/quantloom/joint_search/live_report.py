@@ -43,9 +43,16 @@ class LiveReport:
         began = self._clock()
         if began < self._due:
             return
-        try:
-            write_report(self._directory, reload_s=int(_LEAST_S))
-        except SearchError as error:
-            logging.getLogger(__name__).warning("%s", error)
+        self._write(reload_s=int(_LEAST_S), otherwise="the report is tried again later")
         took = self._clock() - began
         self._due = self._clock() + max(_LEAST_S, took / _SHARE)
+
+    def finish(self) -> None:
+        """Write the report of the finished run, whose other files are in place."""
+        self._write(reload_s=None, otherwise=f"the rest of the run is; `quantloom report {self._directory}` writes it")
+
+    def _write(self, *, reload_s: int | None, otherwise: str) -> None:
+        try:
+            write_report(self._directory, reload_s=reload_s)
+        except SearchError as error:
+            logging.getLogger(__name__).warning("no report is written: %s; %s", error.message, otherwise)

@@ -32,7 +32,6 @@ from quantloom.joint_search.problem import (
     problem_from_config,
 )
 from quantloom.joint_search.rivals import Rival, make_rival
-from quantloom.joint_search.run_report import write_report
 from quantloom.joint_search.samplers import RandomSampler, Sampler
 from quantloom.joint_search.seeds import Seed, exact_seeds
 from quantloom.mapper.breakdown import breakdown_json, mapping_json
@@ -105,8 +104,9 @@ def run_search(
     if config.evaluations < len(uniform):
         message = f"{config.evaluations} evaluations do not suffice for the {len(uniform)} uniform baselines"
         raise SearchError(message, hint=f"allow at least {len(uniform)} evaluations, better some hundreds")
-    seeds = exact_seeds(problem, inputs.sensitivity, config.seeds) if inputs.sensitivity is not None else []
+    seeds = _seeds(problem, config, inputs)
     rivals = [make_rival(name, config, problem, inputs.arch) for name in config.compare]
+    seeds_of_rivals = [_seeds(rival.problem, rival.config, inputs) for rival in rivals]
     sampler = _make_sampler(problem, config, _start(problem, seeds, uniform))
     with ExitStack() as stack:
         run = None
@@ -120,17 +120,19 @@ def run_search(
         if store is not None and inputs.accuracy_depends_on is not None:
             known = AccuracyStore(store, inputs.accuracy_depends_on)
         measure = Accuracies(problem, executor, run, name=inputs.evaluator.name, store=known)
-        report = progress or _no_progress
-        if run is not None:
-            report = LiveReport(run.path, report)
+        live = None if run is None else LiveReport(run.path, progress or _no_progress)
+        report = live or progress or _no_progress
         trace = _search(problem, config, sampler, uniform, measure, report)
         front = _final_front(problem, inputs, measure, uniform, trace, report)
-        curves = [_curve(rival, inputs, measure, problem, uniform, report) for rival in rivals]
+        curves = [
+            _curve(rival, its_seeds, measure, problem, uniform, report)
+            for rival, its_seeds in zip(rivals, seeds_of_rivals, strict=True)
+        ]
         front = replace(front, seeds=tuple(seeds), curves=tuple(curves))
-        if run is not None:
+        if run is not None and live is not None:
             _write(run, front, problem, inputs.arch, config.cost_model)
             run.finish(wall_s=time.monotonic() - began)
-            write_report(run.path)
+            live.finish()
     return front
 
 
@@ -145,6 +147,11 @@ def _make_executor(inputs: SearchInputs, workers: int, cluster: str | None) -> E
 
         return LocalWorkers(make_evaluator, workers)
     return InProcess(inputs.evaluator)
+
+
+def _seeds(problem: SearchProblem, config: SearchConfig, inputs: SearchInputs) -> list[Seed]:
+    """The proven optima to begin with; none without sensitivities."""
+    return [] if inputs.sensitivity is None else exact_seeds(problem, inputs.sensitivity, config.seeds)
 
 
 def _start(problem: SearchProblem, seeds: Sequence[Seed], uniform: IntArray) -> IntArray:
@@ -305,7 +312,7 @@ def _non_dominated(problem: SearchProblem, measure: Accuracies) -> npt.NDArray[n
 
 def _curve(
     rival: Rival,
-    inputs: SearchInputs,
+    seeds: Sequence[Seed],
     measure: Accuracies,
     problem: SearchProblem,
     uniform: IntArray,
@@ -313,9 +320,6 @@ def _curve(
 ) -> Curve:
     """Make the search of a rival, and measure its front, as it is charged, on the test split."""
     own = measure.afresh()
-    seeds: Sequence[Seed] = ()
-    if inputs.sensitivity is not None:
-        seeds = exact_seeds(rival.problem, inputs.sensitivity, rival.config.seeds)
 
     def report(done: int, total: int, text: str) -> None:
         progress(done, total, f"{rival.name}: {text}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -17,6 +16,7 @@ from quantloom.joint_search.journal import (
     REPORT,
     SCHEMA_VERSION,
     Evaluation,
+    put_in_place,
     read_evaluations,
     read_manifest,
 )
@@ -56,15 +56,11 @@ def write_report(run_directory: Path | str, *, reload_s: int | None = None) -> P
     directory = Path(run_directory)
     path = directory / REPORT
     page = _checked(lambda: _fitting_page(read_run(directory), reload_s=reload_s).encode("utf-8"), directory)
-    temporary = directory / f".{REPORT}.{os.getpid()}"
-    try:
+
+    def make(temporary: Path) -> None:
         temporary.write_bytes(page)
-        temporary.replace(path)
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}"
-        raise SearchError(message, hint="choose a directory that can be written") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    put_in_place(path, make)
     return path
 
 
@@ -94,7 +90,7 @@ def write_run_figures(run_directory: Path | str, form: str, *, label: str | None
 def read_run(directory: Path) -> _Json:
     """Return what the page of a run shows, as plain values. Raises SearchError as write_report."""
     manifest = read_manifest(directory)
-    evaluations = read_evaluations(directory)
+    evaluations = _without_rivals(read_evaluations(directory))
     is_finished = manifest.get("status") == "finished"
     found = _finished(directory) if is_finished else _unfinished(directory, manifest, evaluations)
     measured = [e for e in evaluations if e.split == "validation" and e.assignment is not None]
@@ -116,6 +112,12 @@ def read_run(directory: Path) -> _Json:
         "manifest": manifest,
         **found,
     }
+
+
+def _without_rivals(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """What the search itself measured: what it compares with measures on validation after its own front was tested."""
+    tested = next((i for i, e in enumerate(evaluations) if e.split == "test"), len(evaluations))
+    return [e for i, e in enumerate(evaluations) if i < tested or e.split == "test"]
 
 
 def _fitting_page(run: _Json, *, reload_s: int | None = None) -> str:

@@ -54,8 +54,8 @@ class TableEntry:
 class Question:
     """What the mapper is asked: everything but the bits, which make the last part of a key.
 
-    settings: the combinations of bits that are solved together. They count only where the result may depend on them:
-    under a budget, and in spaces whose ties are broken by the order of the search.
+    settings: the combinations of bits that are solved together. is_joint: the result at one of them may depend on the
+    others: under a budget, and in spaces whose ties are broken by the order of the search. Only then they count.
     """
 
     def __init__(
@@ -71,7 +71,8 @@ class Question:
         selection: str,
         budget: int,
     ) -> None:
-        together = [dict(setting) for setting in settings] if budget or selection != "all" else None
+        self.is_joint = budget > 0 or selection != "all"
+        together = [dict(setting) for setting in settings] if self.is_joint else None
         options = {"objective": objective, "model": model, "packing": packing, "psum_bits": psum_bits}
         self._about = {"arch": arch.name, "layer": _layer_text(workload), **options}
         self._base = key_of(
@@ -100,12 +101,16 @@ class Question:
 
 
 def recall(store: Store, question: Question, settings: Sequence[Mapping[str, int]]) -> dict[int, TableEntry]:
-    """The results that are stored, by the position of their setting."""
+    """The results that are stored, by the position of their setting; of a joint question all of them or none.
+
+    Some of a joint question would leave the rest to be solved without them, which may give other results.
+    """
     keys = [question.key(setting) for setting in settings]
     found = store.get(keys)
     mappings: dict[str, _core.Mapping] = {}
     entries = {position: _decode(found[key], mappings) for position, key in enumerate(keys) if key in found}
-    return {position: entry for position, entry in entries.items() if entry is not None}
+    known = {position: entry for position, entry in entries.items() if entry is not None}
+    return known if len(known) == len(keys) or not question.is_joint else {}
 
 
 def remember(
