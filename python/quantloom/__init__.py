@@ -5,6 +5,7 @@ from __future__ import annotations
 from quantloom._core import Arch, Cost, Mapping, Workload, __version__
 from quantloom.assemble import search
 from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.rules import SearchRules
 from quantloom.mapper import (
     CostTable,
     Mapspace,
@@ -36,6 +37,7 @@ __all__ = [
     "Optimum",
     "PartialMapping",
     "SearchConfig",
+    "SearchRules",
     "Sweep",
     "Workload",
     "__version__",

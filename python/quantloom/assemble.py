@@ -235,7 +235,7 @@ def _cost_table(
 ) -> CostTable:
     from quantloom.mapper.table import cost_table
 
-    chosen = {*(config.weight_bits or ()), *(config.activation_bits or ())}
+    chosen = {*(config.weight_bits or ()), *(config.activation_bits or ()), *config.rules.bits}
     fixed = {bits for bits in (config.input_bits, config.output_bits) if bits is not None}
 
     def report(done: int, total: int, layer: str) -> None:

@@ -82,6 +82,7 @@ seeds: 4
 weight_bits: [2, 4, 8]
 output_bits: 8
 mutation_probability: 0.1
+rules: {weights: {first: 8, "features.*": [4, 8]}, activations: {input: 8}, ties: [{weights: ["1", last]}]}
 """
 COMMANDS = (
     "show arch eyeriss --json",

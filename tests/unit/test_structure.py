@@ -60,6 +60,7 @@ ARROWS: dict[str, set[str]] = {
 JOINTS: dict[str, set[str]] = {
     "workload.load": {"spec", "zoo"},  # from what a user names, a network: by the zoo, a module or a file
     "spec.search_config": {"joint_search"},  # from YAML to the record of a search
+    "spec.search_rules": {"joint_search"},  # the same of its rules
     "quant.data": {"demo"},  # "demo" is the name of a data set
 }
 # Third-party package -> modules or rooms that may load it.

@@ -57,6 +57,12 @@ def add_parser(commands: Subparsers) -> Parser:
         choices=RIVALS,
         help="search in this way too, with as many evaluations, and say what is saved against it; may be repeated",
     )
+    parser.add_argument(
+        "--rules",
+        metavar="FILE",
+        help="rules on the bits, a YAML file: fixed tensors, bits that single ones may have, ties; instead of those of "
+        "CONFIG.yaml",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers",
@@ -110,6 +116,7 @@ def run(args: argparse.Namespace) -> None:
 def _read_config(args: argparse.Namespace) -> SearchConfig:
     """The settings, from where they are asked for, with what the command line says about them."""
     from quantloom.spec.search_config import load_search_config
+    from quantloom.spec.search_rules import load_search_rules
 
     given = [args.config is not None, args.demo, args.resume is not None]
     if sum(given) != 1:
@@ -119,6 +126,8 @@ def _read_config(args: argparse.Namespace) -> SearchConfig:
     }
     if args.compare is not None:
         changes["compare"] = tuple(dict.fromkeys(args.compare))
+    if args.rules is not None:
+        changes["rules"] = load_search_rules(args.rules)
     if args.resume is not None:
         if changes or args.output is not None:
             args.parser.error("--resume goes on with the settings and in the directory of the run; give nothing else")
@@ -142,9 +151,8 @@ def _config_of_run(directory: Path) -> SearchConfig:
     hint = "resume with the version of quantloom that wrote it"
     if not isinstance(found, dict) or not {"model", "arch"} <= found.keys() <= known:
         raise SearchError(message, hint=hint)
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
     try:
-        return SearchConfig(**values)
+        return SearchConfig.from_dict(found)
     except TypeError as error:  # a value of another type
         raise SearchError(message, hint=hint) from error
 

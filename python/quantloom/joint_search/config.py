@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from quantloom.errors import SearchError
+from quantloom.joint_search.rules import SearchRules
 
 __all__ = ["OBJECTIVES", "RIVALS", "SAMPLERS", "Objective", "RivalName", "SamplerName", "SearchConfig"]
 
@@ -37,7 +38,8 @@ class SearchConfig:
     population: survivors and children of a generation. generations: None for as many as the evaluations allow. seeds:
     how many starting points are taken from the additive accuracy proxy; 0 for none. weight_bits, activation_bits: the
     bits a gene may take; None for one for each packing class of the architecture. input_bits, output_bits: bits of
-    the network's input and of its logits, not searched; None to search them too. crossover_probability: of a pair of
+    the network's input and of its logits, not searched; None to search them too. rules: fixed tensors, bits that single
+    ones may have, ties; they count more than all of these. crossover_probability: of a pair of
     parents. mutation_probability: of each gene; None for 1 / number of genes. compare: searches made beside this one,
     each with as many evaluations of its own; what another one has measured costs them no time.
     Raises SearchError on impossible values.
@@ -64,6 +66,7 @@ class SearchConfig:
     crossover_probability: float = 0.9
     mutation_probability: float | None = None
     compare: tuple[RivalName, ...] = ()
+    rules: SearchRules = field(default_factory=SearchRules)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bounds", dict(self.bounds))
@@ -108,10 +111,20 @@ class SearchConfig:
 
     def to_dict(self) -> dict[str, object]:
         """Return the settings as plain values, ready for JSON."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name != "bounds"}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()} | {
-            "bounds": {str(name): bound for name, bound in self.bounds.items()}
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("bounds", "rules")}
+        return {
+            **{key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()},
+            "bounds": {str(name): bound for name, bound in self.bounds.items()},
+            **({"rules": self.rules.to_dict()} if self.rules else {}),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SearchConfig:
+        """Return the settings that to_dict() gave. Raises TypeError or SearchError if it did not give these."""
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        if "rules" in fields:
+            fields["rules"] = SearchRules(**fields["rules"])
+        return cls(**fields)
 
 
 def _check_choice(what: str, name: str, choices: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ and cost no mapping search here.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from quantloom.errors import InfeasibleError, SearchError
 from quantloom.joint_search.config import OBJECTIVES, Objective, SearchConfig
+from quantloom.joint_search.genes import Gene, choose_genes
 from quantloom.joint_search.pareto import FloatArray
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.network import BitAssignment, Network
@@ -101,15 +103,6 @@ class HardwareCosts(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gene:
-    """One choice of the search. bits: what it may be, ascending. variables: indices of the bit-widths it sets."""
-
-    name: str
-    bits: tuple[int, ...]
-    variables: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareObjectives:
     """Hardware side of N candidates, each (N,): pJ, cycles, pJ*cycles (twice), bits."""
 
@@ -177,9 +170,13 @@ class SearchProblem:
 
     @property
     def uniform_bits(self) -> tuple[int, ...]:
-        """The bit-widths that every gene may take, ascending: the uniform baselines."""
-        common = set(self.genes[0].bits).intersection(*(gene.bits for gene in self.genes))
-        return tuple(sorted(common))
+        """The bit-widths of the uniform baselines, ascending: those that every gene may take which no rule is about."""
+        free = [gene.bits for gene in self.genes if not gene.by_rule]
+        if free:
+            return tuple(sorted(set(free[0]).intersection(*free)))
+        every = sorted({b for gene in self.genes for b in gene.bits})
+        different = {self._nearest(b).tobytes(): b for b in every}
+        return tuple(different.values())
 
     @property
     def hardware_objectives(self) -> tuple[Objective, ...]:
@@ -187,11 +184,22 @@ class SearchProblem:
         return tuple(name for name in self.objectives if name != "error")
 
     def uniform(self, bits: int) -> IntArray:
-        """Return the candidate with these bits in every gene; fixed variables keep theirs."""
+        """Return the candidate with these bits in every gene; fixed variables keep theirs.
+
+        A gene that a rule is about takes the next wider bits it may have, or its widest.
+        """
         if bits not in self.uniform_bits:
             message = f"{bits} bits are not allowed for every tensor; uniform baselines are {list(self.uniform_bits)}"
             raise SearchError(message)
-        return np.array([gene.bits.index(bits) for gene in self.genes], dtype=np.int64)
+        return self._nearest(bits)
+
+    def uniform_bits_of(self, candidate: IntArray) -> int:
+        """Return the bits of the uniform baseline that this candidate is."""
+        return next(b for b in self.uniform_bits if np.array_equal(self.uniform(b), candidate))
+
+    def _nearest(self, bits: int) -> IntArray:
+        at = [min(bisect_left(gene.bits, bits), len(gene.bits) - 1) for gene in self.genes]
+        return np.array(at, dtype=np.int64)
 
     def bits(self, candidates: IntArray) -> IntArray:
         """Return the bits of every variable, (N, layers + edge groups), of candidates (N, genes)."""
@@ -337,33 +345,7 @@ class _LayerTable:
 def problem_from_config(network: Network, costs: HardwareCosts, config: SearchConfig) -> SearchProblem:
     """Return the problem of a configuration: a gene for each weight tensor and each edge group that is not fixed.
 
-    Layers that share a weight tensor share its gene; a product of two activations has the gene of the second one. Bits
-    left open in the configuration are those of the cost table up to 8.
+    Bits left open in the configuration are those of the cost table up to 8. Raises the errors of choose_genes().
     """
-    default = tuple(b for b in costs.bits if b <= 8)
-    weight_bits = config.weight_bits or default
-    activation_bits = config.activation_bits or default
-    layers = len(network.layers)
-    fixed_groups = {}
-    if config.output_bits is not None:
-        fixed_groups[network.output_group] = config.output_bits
-    if config.input_bits is not None:
-        fixed_groups[network.input_group] = config.input_bits
-    fixed = [weight_bits[-1]] * layers + [activation_bits[-1]] * len(network.edge_groups)
-    tied: dict[int, list[int]] = {}  # a bit-width -> the layers whose Weights tensors have it, owner included
-    for i in range(layers):
-        tied.setdefault(network.weights_variable(i), []).append(i)
-    genes = [
-        Gene(name=layer.name, bits=weight_bits, variables=tuple(tied[i]))
-        for i, layer in enumerate(network.layers)
-        if not layer.shares_weights
-    ]
-    for group, edges in enumerate(network.edge_groups):
-        variables = (layers + group, *tied.get(layers + group, ()))
-        if group in fixed_groups:
-            for variable in variables:
-                fixed[variable] = fixed_groups[group]
-        else:
-            name = network.edges[edges[0]].name
-            genes.append(Gene(name=name, bits=activation_bits, variables=variables))
+    genes, fixed = choose_genes(network, config, tuple(b for b in costs.bits if b <= 8))
     return SearchProblem(network, costs, genes=genes, fixed=fixed, objectives=config.objectives, bounds=config.bounds)

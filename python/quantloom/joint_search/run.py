@@ -112,7 +112,7 @@ def run_search(
         run = None
         if directory is not None:
             open_directory = RunDirectory.resume if resume else RunDirectory.create
-            run = stack.enter_context(open_directory(directory, _manifest(config, inputs), _session(command)))
+            run = stack.enter_context(open_directory(directory, _manifest(config, inputs, problem), _session(command)))
         began = time.monotonic()
         executor = _make_executor(inputs, workers, cluster)
         stack.callback(executor.close)
@@ -275,12 +275,12 @@ def _final_front(
     hardware = problem.hardware(evaluated)
     order = _non_dominated(problem, measure)
     total = len(order) + len(uniform)
-    names = [*labels(len(order)), *(f"uniform-{_gene_bits(problem, candidate)}" for candidate in uniform)]
+    names = [*labels(len(order)), *(f"uniform-{problem.uniform_bits_of(candidate)}" for candidate in uniform)]
     progress(0, total, "test split")
     measure.tests([*evaluated[order], *uniform], _reporter(progress, total, "test split"))
     points = []
     for i, candidate in enumerate([*evaluated[order], *uniform]):
-        bits = _gene_bits(problem, candidate) if i >= len(order) else None
+        bits = problem.uniform_bits_of(candidate) if i >= len(order) else None
         points.append(_point(problem, measure, candidate, names[i], bits))
     accuracy = np.array(list(measure.evaluated.values()))
     return Front(
@@ -337,10 +337,6 @@ def _curve(
         for candidate, label in zip(chosen, labels(len(chosen), rival.name), strict=True)
     ]
     return Curve(name=rival.name, evaluations=evaluations, points=tuple(points), hypervolume=share)
-
-
-def _gene_bits(problem: SearchProblem, uniform_candidate: IntArray) -> int:
-    return problem.genes[0].bits[int(uniform_candidate[0])]
 
 
 def _point(
@@ -406,7 +402,7 @@ def _mappings(front: Front, problem: SearchProblem, arch: _core.Arch, cost_model
     return {"schema_version": SCHEMA_VERSION, "arch": arch.name, "mappings": mappings}
 
 
-def _manifest(config: SearchConfig, inputs: SearchInputs) -> dict[str, object]:
+def _manifest(config: SearchConfig, inputs: SearchInputs, problem: SearchProblem) -> dict[str, object]:
     return {
         "kind": "quantloom search",
         "network": inputs.network.name,
@@ -417,7 +413,14 @@ def _manifest(config: SearchConfig, inputs: SearchInputs) -> dict[str, object]:
         "inputs": dict(inputs.hashes),
         "config": config.to_dict(),
         "energy_sources": energy_sources_json(inputs.arch),
+        **({"uniform": _uniform_json(problem)} if config.rules else {}),
     }
+
+
+def _uniform_json(problem: SearchProblem) -> dict[str, object]:
+    """The uniform baselines under rules, by which the report of an unfinished run knows them."""
+    found = {bits: problem.assignment(problem.uniform(bits)) for bits in problem.uniform_bits}
+    return {str(bits): {"weights": list(a.weights), "groups": list(a.groups)} for bits, a in found.items()}
 
 
 def _session(command: Sequence[str]) -> dict[str, object]:

@@ -253,6 +253,9 @@ def _measured_point(evaluation: Evaluation, label: str, uniform_bits: int | None
 def _uniform_bits(evaluation: Evaluation, manifest: Mapping[str, Any]) -> int | None:
     """The bits of a uniform baseline: the same everywhere but where the settings fix them."""
     assignment = evaluation.assignment
+    if assignment is not None and "uniform" in manifest:  # they keep rules
+        found = {"weights": list(assignment.weights), "groups": list(assignment.groups)}
+        return next((int(bits) for bits, baseline in manifest["uniform"].items() if baseline == found), None)
     if assignment is None or len(set(assignment.weights)) != 1:
         return None
     bits = assignment.weights[0]

@@ -8,6 +8,7 @@
     weight_bits: [2, 3, 4, 5, 8]
     output_bits: searched                 # instead of 8
     compare: [memory_only, no_synergy]    # and random: other searches in the same run
+    rules: {weights: {first: 8, last: 8}} # see search_rules.py
 
 Only `model` and `arch` are needed. All keys are the fields of search/config.py, which says what they mean.
 """
@@ -22,6 +23,7 @@ from typing import Any
 from quantloom.errors import QuantloomError
 from quantloom.joint_search.config import OBJECTIVES, RIVALS, SAMPLERS, SearchConfig
 from quantloom.spec.reader import Field, read_document
+from quantloom.spec.search_rules import read_search_rules
 from quantloom.spec.yaml_nodes import read_text
 from quantloom.workload.bits import MAX_BITS
 
@@ -121,4 +123,5 @@ _READERS: dict[str, Callable[[Field], object]] = {
     "crossover_probability": _share,
     "mutation_probability": _share,
     "compare": _rivals,
+    "rules": read_search_rules,
 }
