@@ -222,6 +222,30 @@ def test_printed_it_is_black_on_white_also_from_a_dark_page(browser: Any, finish
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+def test_what_is_left_out_is_said_in_numbers(browser: Any, finished: Path, tmp_path: Path) -> None:
+    from quantloom.joint_search.run_report import _thinned, read_run
+    from quantloom.report.page import render_page
+
+    run = read_run(finished)
+    count = len(run["points"])
+
+    def legend(run: Any) -> str:
+        (tmp_path / "report.html").write_text(render_page(run))
+        return text_of(opened(browser, tmp_path), "#front .legend")
+
+    assert f"front ({count})" in legend(_thinned(run, 1, 1))
+    assert f"front ({-(-count // 2)}, every 2nd of {count})" in legend(_thinned(run, 1, 2))
+    assert f"front (1, the first of {count})" in legend(_thinned(run, 1, 64))
+    for step, word in ((2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (21, "21st"), (112, "112th")):
+        assert f"evaluated, every {word} of 40" in legend({**_thinned(run, 1, 1), "candidate_step": step})
+    thinned = _thinned(run, 2, 1)
+    chosen = next(i for i, point in enumerate(thinned["points"]) if point["layers"][0][-1] < 0)
+    legend(thinned)
+    browser.find_element("css selector", f"#point option[value='{chosen}']").click()
+    assert "holds the mappings of every 2nd point only" in text_of(browser, "#energy")
+    assert is_quiet(browser)
+
+
 def test_an_unfinished_run_is_shown_as_such(browser: Any, stopped: Path) -> None:
     from quantloom.joint_search.run_report import write_report
 

@@ -325,6 +325,12 @@ constraints:
     assert "(leakage)" in found
 
 
+def test_operators_of_one_layer_are_refused_before_anything_is_read(quantloom: Run) -> None:
+    result = quantloom("map", "nowhere.yaml", "--arch", "nowhere", "--layer", "conv", "--charge-operators")
+    assert result.code == 2
+    assert "--charge-operators is for a whole network, not with --layer" in result.err
+
+
 def test_map_prints_every_trade_off_of_energy_and_cycles(quantloom: Run) -> None:
     arguments = ("map", "network.yaml", "--arch", "simba", "--layer", "conv", "--objective", "pareto")
     front = quantloom(*arguments, "--json").json["front"]

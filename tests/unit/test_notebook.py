@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 
 import quantloom as ql
+from quantloom._core import Arch, Arithmetic
 from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.run import run_search
 from quantloom.report.notebook import html_result, html_table
@@ -58,8 +61,19 @@ def test_a_front_shows_every_point() -> None:
     assert f"{100 * front.points[0].accuracy_test:.2f} %" in found.texts
 
 
-def test_an_optimum_shows_levels_that_add_up_and_its_proof() -> None:
-    arch = ql.load_arch("eyeriss")
+def leaking(arch: Arch) -> Arch:
+    """An accelerator whose units take energy in every cycle."""
+    unit = arch.arithmetic
+    units = Arithmetic(
+        **{name: getattr(unit, name) for name in ("name", "instances", "mesh_x", "mesh_y", "word_bits", "energy_pj")},
+        leak_energy_pj=1.0,
+    )
+    return Arch(name=arch.name, levels=arch.levels, arithmetic=units, constraints=arch.constraints)
+
+
+@pytest.mark.parametrize("change", [lambda arch: arch, leaking])
+def test_an_optimum_shows_levels_that_add_up_and_its_proof(change: Callable[[Arch], Arch]) -> None:
+    arch = change(ql.load_arch("eyeriss"))
     layer = conv_workload("layer", inputs=16, outputs=32, output_size=(8, 8), kernel=(3, 3))
     best = ql.optimize(arch, layer, bits=8, threads=1)
     found = Reader(best._repr_html_())

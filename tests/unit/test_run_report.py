@@ -164,6 +164,9 @@ def test_a_page_that_would_be_too_large_leaves_out_mappings_first_and_says_so(
     monkeypatch.setattr(run_report, "MAX_PAGE_BYTES", 1)
     found = data_of(run_report._fitting_page(read_run(finished)))
     assert len(found["points"]) == 1 < found["points_in_all"]
+    thinned = run_report._thinned(read_run(finished), 1, 2)
+    assert [p["label"] for p in thinned["points"]] == [p["label"] for p in read_run(finished)["points"][::2]]
+    assert (thinned["points_every"], thinned["points_in_all"]) == (2, len(read_run(finished)["points"]))
 
 
 def test_a_directory_without_a_run_and_damaged_files_are_located(finished: Path, tmp_path: Path) -> None:
@@ -194,14 +197,19 @@ def test_embedded_json_has_no_character_that_markup_starts_with() -> None:
         embedded_json(float("nan"))
 
 
-@pytest.mark.parametrize("form", ["png", "svg"])
-def test_the_plots_are_drawn_for_papers(finished: Path, tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize(("form", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF-")])
+def test_the_plots_are_drawn_for_papers(finished: Path, tmp_path: Path, form: str, head: bytes) -> None:
     shutil.copytree(finished, tmp_path / "run")
     written = write_run_figures(tmp_path / "run", form, label="uniform-4")
     names = ("front", "bits", "energy_by_level", "energy_by_layer", "latency", "hypervolume")
     assert [path.name for path in written] == [f"{name}.{form}" for name in names]
-    for path in written:
-        assert path.read_bytes().startswith(b"\x89PNG" if form == "png" else b"<?xml")
+    before = [path.read_bytes() for path in written]
+    for content in before:
+        assert content.startswith(head)
+        assert b"<dc:date>" not in content
+        assert b"/CreationDate" not in content
+    write_run_figures(tmp_path / "run", form, label="uniform-4")
+    assert [path.read_bytes() for path in written] == before
     with pytest.raises(SearchError, match="has no point 'front-99'"):
         write_run_figures(tmp_path / "run", form, label="front-99")
 

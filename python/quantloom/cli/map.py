@@ -112,6 +112,8 @@ def run(args: argparse.Namespace) -> None:
     from quantloom.cli.saved import MappingFiles, check_writable
     from quantloom.report.results import format_of
 
+    if args.charge_operators and args.layer is not None:
+        args.parser.error("--charge-operators is for a whole network, not with --layer")
     arch, [bits], network = read_inputs(args.arch, [args.bits], args.model)
     indices = positions(network, args.layer)
     if args.output is not None:
@@ -161,8 +163,6 @@ def _traffic(args: argparse.Namespace, arch: Arch, network: Network, bits: BitsS
     from quantloom.mapper.operator_traffic import edge_bits, operator_traffic
 
     if args.layer is not None:
-        if args.charge_operators:
-            args.parser.error("--charge-operators is for a whole network, not with --layer")
         return []
     return operator_traffic(network, arch, edge_bits(bits, network), packing=args.packing)
 

@@ -21,7 +21,8 @@ def add_parser(commands: Subparsers) -> Parser:
         description="Write report.html into a run directory: one page that loads nothing from anywhere, with the front "
         "(a click or the arrow keys choose a point), the bits of every tensor, where energy and cycles go, "
         "every mapping as a loop nest, the hypervolume, and where each energy is from. `search` writes it "
-        "when it ends; for a run that is under way this command shows what is known so far.",
+        "while it runs and when it ends; this command writes it anew, of a run that is under way or was interrupted "
+        "with what is known so far.",
         epilog="example:\n  quantloom report runs/demo-1",
     )
     parser.add_argument("directory", metavar="DIR", help="the directory of a run of `quantloom search`")
@@ -29,10 +30,12 @@ def add_parser(commands: Subparsers) -> Parser:
         "--figures",
         metavar="FORMAT",
         choices=FIGURE_FORMATS,
-        help="write the plots for a paper into DIR/figures: png, svg or pdf",
+        help="write the plots for a paper too, into DIR/figures: png, svg or pdf",
     )
     parser.add_argument(
-        "--point", metavar="LABEL", help="the point whose energy and latency the plots show, such as front-03"
+        "--point",
+        metavar="LABEL",
+        help="the point whose energy and latency the plots show, such as front-03 (default: the last of the front)",
     )
     parser.set_defaults(run=run)
     return parser

@@ -44,13 +44,21 @@ def add_parser(commands: Subparsers) -> Parser:
     gc = actions.add_parser(
         "gc",
         help="remove results",
-        description="Remove results of code other than this quantloom's; with options also or only others. Space goes "
-        "back to the disk.",
+        description="Remove results of code other than this quantloom's, which it does not use. With --unused-days, "
+        "--max-mib or --all remove what these say instead, whichever code it is of: results that one of them names go. "
+        "Space goes back to the disk.",
         epilog="example:\n  quantloom store gc --unused-days 90",
     )
-    gc.add_argument("--unused-days", metavar="N", type=count_from(0), help="those of no use in the last N days")
-    gc.add_argument("--max-mib", metavar="N", type=count_from(0), help="those used least recently, until N MiB remain")
-    gc.add_argument("--all", action="store_true", help="all")
+    gc.add_argument(
+        "--unused-days", metavar="N", type=count_from(0), help="results that were not used in the last N days"
+    )
+    gc.add_argument(
+        "--max-mib",
+        metavar="N",
+        type=count_from(0),
+        help="results used least recently, until the rest takes N MiB at most",
+    )
+    gc.add_argument("--all", action="store_true", help="every result")
     gc.set_defaults(run=collect)
     export = actions.add_parser(
         "export",

@@ -156,6 +156,7 @@ def _thinned(run: _Json, mappings_of_every: int, points_every: int) -> _Json:
         "baselines": baselines,
         "mappings": [run["mappings"][old] for old in kept],
         "points_in_all": len(run["points"]),
+        "points_every": points_every,
         "mappings_of_every": mappings_of_every,
     }
 

@@ -46,7 +46,7 @@ class Optimum:
             (name, _loops_in_words(loops), ", ".join(loops.keep), f"{level.energy_pj + level.network_energy_pj:.6g}")
             for (name, level), loops in zip(cost.levels.items(), reversed(self.mapping.levels), strict=True)
         ]
-        rows.append(("arithmetic", "", "", f"{cost.arithmetic_energy_pj:.6g}"))
+        rows.append(("arithmetic", "", "", f"{cost.arithmetic_energy_pj + cost.arithmetic_leak_energy_pj:.6g}"))
         return html_result("Best mapping", notes, html_table(("level", "loops", "keeps", "energy, pJ"), rows))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from quantloom.report.plot import CostAxis, literal, plot_front
+from quantloom.report.plot import CostAxis, literal, plot_front, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,20 +61,14 @@ def write_figures(run: _Run, point: Mapping[str, Any], directory: Path, form: st
 
 
 def _save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -> Path:
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     draw(axes)
     axes.spines[["top", "right"]].set_visible(False)
-    with rc_context({"svg.hashsalt": "quantloom"}):  # the same run gives the same file
-        figure.savefig(path, dpi=200, metadata={} if path.suffix == ".png" else {_date_key(path): None})
+    save_figure(figure, path, dpi=200)
     return path
-
-
-def _date_key(path: Path) -> str:
-    return "Date" if path.suffix == ".svg" else "CreationDate"
 
 
 def _draw_front(run: _Run, path: Path) -> Path:

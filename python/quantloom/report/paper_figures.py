@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from quantloom.report.plot import save_figure
 from quantloom.report.results import ResultTable
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def draw_reproduced(table: ResultTable, path: Path) -> None:
     rows = [dict(zip(names, row, strict=True)) for row in table.rows]
     figure = Figure(layout="constrained")
     draw[table.name](figure, rows)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)
 
 
 def _draw_counts(figure: Figure, rows: list[dict[str, Any]]) -> None:

@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["CostAxis", "literal", "plot_front"]
+__all__ = ["CostAxis", "literal", "plot_front", "save_figure"]
 
 _CURVES = (("#009E73", (0, (6, 2))), ("#CC79A7", (0, (2, 1.5))), ("#E69F00", (0, (6, 2, 1.5, 2))))
 _FRONT, _UNIFORM, _CANDIDATE, _TEXT = "#0072B2", "#D55E00", "#8C8C8C", "#333333"
 _LEAST_ERROR = 1e-4  # an accuracy above 99.99 % is drawn there
 _PERCENT_TICKS = (0, 20, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 98.5, 99, 99.5, 99.9)
 _PREFIXES = {"T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9, "p": 1e-12}
+
+_DATES: Final = {"svg": "Date", "pdf": "CreationDate"}
+"""What a format calls the time of writing, which matplotlib notes unless it is told not to."""
 
 CostPoint = tuple[float, float]
 """Cost in the unit of its axis, accuracy in 0..1."""
@@ -59,6 +63,19 @@ def literal(texts: Iterable[str]) -> list[str]:
     return [text.replace("$", r"\$") for text in texts]
 
 
+def save_figure(figure: Figure, path: Path, *, dpi: float | None = None) -> None:
+    """Write a figure in the format of the path's suffix, by default PNG; the same figure gives the same bytes.
+
+    dpi: by default the figure's.
+    """
+    from matplotlib import rc_context
+
+    form = path.suffix[1:] or "png"
+    with rc_context({"svg.hashsalt": "quantloom"}):  # names of parts in an SVG, which are random otherwise
+        metadata = {_DATES[form]: None} if form in _DATES else {}
+        figure.savefig(path, format=form, dpi=dpi or figure.dpi, metadata=metadata)
+
+
 def plot_front(
     path: Path,
     *,
@@ -93,7 +110,7 @@ def plot_front(
     axes.set_ylabel("Validation accuracy (%, log scale of the error)", fontsize=13)
     axes.set_title(literal([title])[0], fontsize=14, loc="left")
     axes.legend(loc="lower right", fontsize=11, frameon=True, framealpha=0.95, edgecolor="none")
-    figure.savefig(path, format=path.suffix[1:] or "png")
+    save_figure(figure, path)
 
 
 def _draw_candidates(axes: Axes, candidates: Sequence[CostPoint], factor: float) -> None:

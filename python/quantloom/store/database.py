@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quantloom.errors import StoreError
-from quantloom.store.schema import APPLICATION_ID, VERSION, checksum_of, migrate
+from quantloom.store.schema import APPLICATION_ID, VERSION, checksum_of, migrate, transaction
 
 __all__ = ["Record", "Store", "StoredResult"]
 
@@ -161,7 +161,7 @@ class Store:
         """Remove values and give their space back to the disk. Raises StoreError if the file cannot be written."""
         try:
             connection = self._connected()
-            with _transaction(connection):
+            with transaction(connection):
                 connection.executemany("DELETE FROM results WHERE key = ?", [(key,) for key in keys])
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -258,7 +258,7 @@ class Store:
         if self._connection is None:
             return
         try:
-            with _transaction(self._connection):
+            with transaction(self._connection):
                 self._connection.executemany(statement, rows)
         except sqlite3.Error as error:
             if say:
@@ -284,18 +284,6 @@ class Store:
     def _give_up(self, error: Exception) -> None:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self._note(f"note: going on without the store {self.path}: {reason}")
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite ends some that fail by itself
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _damage(connection: sqlite3.Connection, path: Path, size: int) -> str | None:

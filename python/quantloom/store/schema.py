@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["APPLICATION_ID", "VERSION", "checksum_of", "migrate"]
+__all__ = ["APPLICATION_ID", "VERSION", "checksum_of", "migrate", "transaction"]
 
 APPLICATION_ID: Final = 0x716C6F6D
 """"qlom", in the header of every file of ours."""
@@ -19,6 +20,19 @@ APPLICATION_ID: Final = 0x716C6F6D
 def checksum_of(value: str) -> int:
     """CRC-32 of a stored value: SQLite does not notice a changed byte inside a text."""
     return zlib.crc32(value.encode())
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is written inside, or nothing. The connection must be in autocommit mode."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite ends some that fail by itself
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -51,15 +65,10 @@ def migrate(connection: sqlite3.Connection) -> None:
     """
     if connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         # read again: another process may have done it meanwhile
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         for step in _STEPS[version:]:
             step(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise

@@ -30,7 +30,7 @@ function sumByLevel(costs) {
 
 function missing(run, point) {
   if (run.status !== "finished") return "The search is not finished: mappings are written when it ends.";
-  if (run.mappings_of_every > 1) return `To keep this page small it holds the mappings of every ${run.mappings_of_every}th point only, and not those of ${point.label}; mappings.json beside it has them all.`;
+  if (run.mappings_of_every > 1) return `To keep this page small it holds the mappings of every ${ordinal(run.mappings_of_every)} point only, and not those of ${point.label}; mappings.json beside it has them all.`;
   return "This run was written without the breakdown of its mappings.";
 }
 

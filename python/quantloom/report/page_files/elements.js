@@ -21,6 +21,11 @@ function digits(value, significant) {
   return value.toLocaleString("en-US", { minimumFractionDigits: Math.min(decimals, 6), maximumFractionDigits: Math.min(decimals, 6) });
 }
 const whole = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en-US", { maximumFractionDigits: 2 }));
+// 2nd, 3rd, 4th, 11th, 21st
+function ordinal(n) {
+  const ending = n % 100 >= 11 && n % 100 <= 13 ? "th" : ["th", "st", "nd", "rd"][n % 10] || "th";
+  return `${n}${ending}`;
+}
 const percent = (share, decimals = 2) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(decimals)} %`);
 
 // A scale for a column of values: {factor, unit}, the largest below 1000.

@@ -15,12 +15,13 @@ const choose = {
 function frontSection() {
   const axis = el("select", { id: "cost", on: { change: (event) => choose.cost(event.target.value) } },
     ...Object.entries(COSTS).map(([name, [text]]) => el("option", { value: name, selected: name === state.cost }, text)));
-  const left = run.points_in_all > run.points.length ? `, every n-th of ${run.points_in_all}` : "";
-  const seen = run.candidate_step > 1 ? `evaluated, every ${run.candidate_step}th of ${whole(run.evaluations)}` : `evaluated (${whole(run.evaluations)})`;
+  const part = run.points.length > 1 ? `every ${ordinal(run.points_every)}` : "the first";
+  const left = run.points_in_all > run.points.length ? `, ${part} of ${whole(run.points_in_all)}` : "";
+  const seen = run.candidate_step > 1 ? `evaluated, every ${ordinal(run.candidate_step)} of ${whole(run.evaluations)}` : `evaluated (${whole(run.evaluations)})`;
   return section("front", run.status === "finished" ? "Front" : "Front so far",
     "Accuracy that can be had up to a cost. A point is chosen by a click, or with the arrow keys; the sections below show it.",
     el("div", { class: "tools" }, el("label", {}, "Cost ", axis)),
-    legend([[`front (${run.points.length}${left})`, "var(--front)"], ["baselines", "var(--uniform)"], [seen, "var(--seen)"], ["chosen", "var(--chosen)"]]),
+    legend([[`front (${whole(run.points.length)}${left})`, "var(--front)"], ["baselines", "var(--uniform)"], [seen, "var(--seen)"], ["chosen", "var(--chosen)"]]),
     el("div", { class: "scroll" }, frontSvg(run, points, state.cost, state.point, choose.point)),
     asTable("As a table", frontTable(points, state.point, choose.point)));
 }
