@@ -1,7 +1,7 @@
 """The report in a headless Chromium: it draws, says nothing on the console, asks for nothing, and can be worked.
 
-Needs chromium and chromedriver (Debian: `chromium`, `chromium-driver`) and selenium. Without them the tests are
-skipped, unless QUANTLOOM_BROWSER=required is set, as CI does: then they fail.
+Needs chromium and chromedriver (Debian: `chromium`, `chromium-driver`). Without them the tests are skipped, unless
+QUANTLOOM_BROWSER=required is set, as CI does: then they fail.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND",
 )
 
-if not IS_REQUIRED:
-    pytest.importorskip("selenium")
-    if BROWSER is None or DRIVER is None:
-        pytest.skip("no chromium or no chromedriver", allow_module_level=True)
+if not IS_REQUIRED and (BROWSER is None or DRIVER is None):
+    pytest.skip("no chromium or no chromedriver", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

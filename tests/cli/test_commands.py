@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from quantloom import BitWidths, cost_table, evaluate, load_arch, load_network
 from quantloom.cli.parsing import default_cost_model
@@ -236,7 +237,6 @@ def test_table_takes_packing_classes_and_replaces_only_by_force(quantloom: Run, 
 
 
 def test_table_as_parquet_holds_the_same(quantloom: Run, directory: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
     line = ("table", "network.yaml", "--arch", "eyeriss", "--bits", "8,4", "-o")
     assert quantloom(*line, "t.csv").code == 0
     result = quantloom(*line, "out/t.parquet")

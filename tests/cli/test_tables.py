@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 Run = Callable[..., Any]
 TABLE = ("table", "network.yaml", "--arch", "eyeriss", "--bits", "4,8")
 
 
 def test_a_cost_table_is_the_same_in_every_format(quantloom: Run) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
     for name in ("t.csv", "t.json", "t.parquet"):
         assert quantloom(*TABLE, "-o", name).code == 0
     rows = json.loads(Path("t.json").read_text())["rows"]

@@ -99,11 +99,12 @@ COMMANDS = (
 
 @dataclass(frozen=True)
 class Border:
-    """seeds: texts that are read. read: takes a changed one; raises a QuantloomError that names `located`."""
+    """seeds: texts that are read. read: takes a changed one; raises an `error` that names `located`."""
 
     seeds: Callable[[], list[str]]
     read: Callable[[str], object]
     located: str = WHERE
+    error: type[QuantloomError] = QuantloomError
 
 
 @cache
@@ -181,17 +182,19 @@ def run_with(name: str, text: str) -> Path:
     return folder
 
 
-def run_file(name: str) -> Border:
-    """A file of a run, read to go on with the run, and for its page."""
+def resumed_file(name: str) -> Border:
+    """A file of a run, read to go on with the run."""
 
     def read(text: str) -> object:
-        folder = run_with(name, text)
-        with contextlib.suppress(SearchError):
-            write_report(folder)
-        with RunDirectory.resume(folder, {}, {}) as run:
+        with RunDirectory.resume(run_with(name, text), {}, {}) as run:
             return run.evaluations
 
-    return Border(lambda: [finished_run()[name]], read, "run")
+    return Border(lambda: [finished_run()[name]], read, "run", SearchError)
+
+
+def reported_file(name: str) -> Border:
+    """A file of a run, read for its page."""
+    return Border(lambda: [finished_run()[name]], lambda text: write_report(run_with(name, text)), name, SearchError)
 
 
 def read_command(text: str) -> object:
@@ -232,10 +235,12 @@ BORDERS = {
     "partial-mapping": Border(lambda: [PARTIAL, MAPPING], read_partial_mapping),
     "config": Border(lambda: [CONFIG], lambda text: parse_search_config(text, WHERE)),
     "timeloop": Border(timeloop_files, read_timeloop),
-    "manifest": run_file(MANIFEST),
-    "journal": run_file(JOURNAL),
-    "front": run_file("front.json"),
-    "mappings": run_file("mappings.json"),
+    "manifest": resumed_file(MANIFEST),
+    "manifest-report": reported_file(MANIFEST),
+    "journal": resumed_file(JOURNAL),
+    "journal-report": reported_file(JOURNAL),
+    "front": reported_file("front.json"),
+    "mappings": reported_file("mappings.json"),
     "command": Border(lambda: list(COMMANDS), read_command),
 }
 
@@ -247,6 +252,9 @@ def outcome(border: Border, text: str) -> str:
     except InternalError:
         raise
     except QuantloomError as error:
+        if not isinstance(error, border.error):
+            message = f"{type(error).__name__} where {border.error.__name__} is expected: {error}"
+            raise AssertionError(message) from error
         if border.located not in str(error) or not str(error).strip():
             message = f"{type(error).__name__} without a place: {error}"
             raise AssertionError(message) from error

@@ -27,7 +27,7 @@ from tests.fuzz.mutate import changed_text
 
 SLOW_S = 10.0  # of CPU for one input: a hang
 GROWTH_MIB = 64.0  # from the first thousand inputs to the last
-GUIDED = 400  # changed texts that are kept to be changed again, because their outcome was new
+GUIDED = 400  # texts at most, seeds among them, that are changed: what was read leads further in than what was refused
 
 
 class Hang(Exception):
@@ -49,10 +49,10 @@ def alarm() -> Iterator[None]:
 
 
 def fuzz(name: str, *, cases: int | None, seconds: float | None, seed: int, keep: Path) -> bool:
-    """True if every input of one border gave what it may give. New kinds of errors become seeds."""
+    """True if every input of one border gave what it may give. Changed texts that are read are changed on."""
     border, rng = BORDERS[name], Random(f"{name} {seed}")
     seeds = border.seeds()
-    texts, kinds = list(seeds), set[str]()
+    texts, kept = list(seeds), set[str]()
     counts, slowest, done, found = collections.Counter[str](), 0.0, 0, 0
     began, settled = time.monotonic(), 0.0
     while (cases is None or done < cases) and (seconds is None or time.monotonic() - began < seconds):
@@ -72,8 +72,8 @@ def fuzz(name: str, *, cases: int | None, seconds: float | None, seed: int, keep
         counts[result] += 1
         done += 1
         slowest = max(slowest, time.process_time() - start)
-        if len(text) < 20_000 and len(texts) < GUIDED and result == "read" and text not in kinds:
-            kinds.add(text)
+        if len(text) < 20_000 and len(texts) < GUIDED and result == "read" and text not in kept:
+            kept.add(text)
             texts.append(text)
         if done == 1000:
             settled = resident_mib()

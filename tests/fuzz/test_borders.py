@@ -42,6 +42,15 @@ def test_deeply_nested_json_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         write_report(run_with("front.json", DEEP))
 
 
+@pytest.mark.parametrize("depth", [100, 800, 900, 950, 2000])
+def test_nesting_that_can_just_be_read_is_refused_at_the_latest_where_it_is_written(
+    depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nested = finished_run()["front.json"].replace('"points": [', f'"x": {"[" * depth}{"]" * depth}, "points": [')
+    assert outcome(BORDERS["front"], nested) in ("read", "SearchError")
+
+
 @pytest.mark.parametrize("line", [LINE + "}", LINE + ', "energy_pj": 1}'])
 def test_a_page_of_a_journal_without_costs_names_the_journal(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -58,20 +67,33 @@ def test_a_truth_is_no_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("write", "name", "old", "new"),
+    ("write", "name", "old", "new", "where"),
     [
-        (write_report, "front.json", '"accuracy_test": 0', '"accuracy_test": NaN, "x": 0'),
-        (write_report, "front.json", '"accuracy_test": 0', '"accuracy_test": 1e999, "x": 0'),
-        (write_report, "manifest.json", '"network": "', '"network": "\\ud800'),
-        (lambda folder: write_run_figures(folder, "svg"), "front.json", '"objectives": [', '"objectives": 3, "x": ['),
+        (write_report, "front.json", '"accuracy_test": 0', '"accuracy_test": NaN, "x": 0', "run/front.json"),
+        (write_report, "front.json", '"accuracy_test": 0', '"accuracy_test": 1e999, "x": 0', "run/front.json"),
+        (write_report, "manifest.json", '"network": "', '"network": "\\ud800', "run/manifest.json"),
+        (write_report, "mappings.json", '"mapping": [', '"other": [', "run/mappings.json"),
+        (write_report, "mappings.json", '"energy_pj": ', '"energy_pj": 1e999, "x": ', "run/mappings.json"),
+        (write_report, JOURNAL, '"energy_pj": ', '"energy_pj": 1e999, "x": ', "run/evaluations.jsonl"),
+        (
+            lambda folder: write_run_figures(folder, "svg"),
+            *("front.json", '"objectives": [', '"objectives": 3, "x": [', "run"),
+        ),
     ],
 )
-def test_a_page_and_plots_of_odd_values_name_the_run(
-    write: Callable[[Path], object], name: str, old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_page_and_plots_of_odd_values_name_the_file_or_the_run(
+    write: Callable[[Path], object],
+    name: str,
+    old: str,
+    new: str,
+    where: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    assert old in finished_run()[name]
     folder = run_with(name, finished_run()[name].replace(old, new))
-    with pytest.raises(SearchError, match=r"^run: not as a search writes it"):
+    with pytest.raises(SearchError, match=f"^{where}: not as a search writes it"):
         write(folder)
     assert not list(folder.glob(".*"))
     assert not (folder / "report.html").exists()

@@ -22,8 +22,6 @@ from quantloom.testing.toy_search import ToySensitivity, toy_inputs, toy_network
 from quantloom.workload.network import BitAssignment
 from worker_evaluators import Dying, Failing, Maker
 
-pytest.importorskip("distributed")
-
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=30, population=10, seeds=6)
 RESULTS = ("front.json", "front.csv", "mappings.json")
 TESTS = str(Path(__file__).parents[1])

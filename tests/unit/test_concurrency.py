@@ -17,22 +17,12 @@ from quantloom.mapper import cost_table, evaluate_batch
 from quantloom.mapper.sweep import sweep
 from quantloom.spec.network import parse_network
 from quantloom.workload.layer import conv_workload, linear_workload
+from two_layers import NETWORK
 
 THREADS = (1, 2, 8, 64)
 CONV = conv_workload("conv", inputs=8, outputs=8, output_size=(6, 6), kernel=(3, 3))
 GEMM = linear_workload("gemm", inputs=16, outputs=24, batch=8)
 BITS = [{"Weights": w, "Inputs": a, "Outputs": a} for w, a in ((8, 8), (4, 8), (2, 2), (16, 16))]
-NETWORK = """\
-name: two
-input_shape: [3, 8, 8]
-edges:
-  - {name: image, shape: [3, 8, 8]}
-  - {name: a, shape: [4, 6, 6]}
-  - {name: b, shape: [8, 6, 6]}
-layers:
-  - {name: conv, reads: image, writes: a, dims: {C: 3, M: 4, R: 3, S: 3, P: 6, Q: 6}}
-  - {name: point, reads: a, writes: b, dims: {C: 4, M: 8, P: 6, Q: 6}}
-"""
 
 
 def plain(optima: list[_core.Optimum]) -> list[object]:

@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from quantloom.errors import DataError
 from quantloom.quant.data import load_data
 from quantloom.quant.fetch import SOURCES, Source, fetch, unpack
 
-Image = pytest.importorskip("PIL.Image")
 EACH = 20  # images in a file
 
 

@@ -438,7 +438,7 @@ def test_options_that_do_not_fit_the_file_say_so(tmp_path: Path, options: str, m
 
 
 def test_any_bytes_give_a_network_or_an_error_of_quantloom(tmp_path: Path) -> None:
-    """A few of thousands: bench/fuzz_onnx.py tries as many as one likes."""
+    """A few of thousands: tests/fuzz/onnx_files.py tries as many as one likes."""
     data, rng, path = good_model().SerializeToString(), random.Random(7), tmp_path / "n.onnx"
     outcomes = set()
     for _ in range(300):

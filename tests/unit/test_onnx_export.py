@@ -1,5 +1,6 @@
 """ONNX in QDQ form: onnxruntime computes what the quantized network computes, and unknown operators are named."""
 
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -12,9 +13,6 @@ from quantloom.quant.onnx_export import export_onnx, run_onnx
 from quantloom.quant.scheme import QuantScheme
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
 
 
 class Mixed(nn.Module):

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from quantloom import cost_table, evaluate, load_arch, load_network, optimize
@@ -37,9 +39,7 @@ def read_back(form: str) -> list[list[Any]]:
     data = TABLE.encode(form)
     if form == "json":
         return [list(row.values()) for row in json.loads(data)["rows"]]
-    pyarrow = pytest.importorskip("pyarrow")
     if form == "parquet":
-        pytest.importorskip("pyarrow.parquet")
         arrow = pyarrow.parquet.read_table(io.BytesIO(data))
     else:
         with pyarrow.ipc.open_file(io.BytesIO(data)) as file:
@@ -67,7 +67,6 @@ def test_json_says_what_the_columns_are() -> None:
 
 
 def test_frames_have_nullable_types() -> None:
-    pytest.importorskip("pandas")
     frame = TABLE.to_frame()
     assert list(map(str, frame.dtypes)) == ["string", "Int64", "Float64", "boolean"]
     assert frame["energy_pj"].isna().tolist() == [False, False, True, False]
@@ -75,7 +74,6 @@ def test_frames_have_nullable_types() -> None:
 
 
 def test_datasets_have_the_index_as_dimensions() -> None:
-    pytest.importorskip("xarray")
     dataset = TABLE.to_xarray(["layer", "bits"])
     assert dict(dataset.sizes) == {"layer": 2, "bits": 2}
     assert float(dataset["energy_pj"].sel(layer="a", bits=8)) == 2.5
@@ -92,7 +90,6 @@ def test_datasets_have_the_index_as_dimensions() -> None:
     ],
 )
 def test_an_index_that_does_not_tell_rows_apart_is_refused(index: list[str], message: str) -> None:
-    pytest.importorskip("xarray")
     with pytest.raises(QuantloomError) as caught:
         TABLE.to_xarray(index)
     assert caught.value.message == message
@@ -136,7 +133,6 @@ def test_the_rows_of_a_cost_add_up_to_it() -> None:
 
 
 def test_a_cost_table_becomes_a_cube(tmp_path: Path) -> None:
-    pytest.importorskip("xarray")
     (tmp_path / "n.yaml").write_text(
         "name: n\ninput_shape: [3, 8, 8]\nedges: [{name: image, shape: [3, 8, 8]}, {name: a, shape: [4, 6, 6]}]\n"
         "layers:\n  - {name: conv, reads: image, writes: a, dims: {C: 3, M: 4, R: 3, S: 3, P: 6, Q: 6}}\n"

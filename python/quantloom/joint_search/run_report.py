@@ -13,6 +13,7 @@ from quantloom.errors import SearchError
 from quantloom.joint_search.front import labels
 from quantloom.joint_search.journal import (
     JOURNAL,
+    MANIFEST,
     REPORT,
     SCHEMA_VERSION,
     Evaluation,
@@ -90,13 +91,15 @@ def write_run_figures(run_directory: Path | str, form: str, *, label: str | None
 def read_run(directory: Path) -> _Json:
     """Return what the page of a run shows, as plain values. Raises SearchError as write_report."""
     manifest = read_manifest(directory)
+    _check_plain(manifest, directory / MANIFEST)
     evaluations = _without_rivals(read_evaluations(directory))
     is_finished = manifest.get("status") == "finished"
     found = _finished(directory) if is_finished else _unfinished(directory, manifest, evaluations)
     measured = [e for e in evaluations if e.split == "validation" and e.assignment is not None]
     step = max(1, -(-len(measured) // _MAX_CANDIDATES))
     journal = directory / JOURNAL
-    candidates = _checked(lambda: {"all": [[e.accuracy, *_costs_of(e).values()] for e in measured[::step]]}, journal)
+    candidates = _checked(lambda: [[e.accuracy, *_costs_of(e).values()] for e in measured], journal)
+    _check_plain(candidates, journal)
     config = manifest.get("config")
     return {
         "status": "finished" if is_finished else "unfinished",
@@ -105,7 +108,7 @@ def read_run(directory: Path) -> _Json:
         "data": str(manifest.get("data", "")),
         "evaluations": len(measured),
         "planned_evaluations": config.get("evaluations") if isinstance(config, dict) else None,
-        "candidates": candidates["all"],
+        "candidates": candidates[::step],
         "candidate_costs": list(_COSTS.values()),
         "candidate_step": step,
         "energy_sources": manifest.get("energy_sources", []),
@@ -166,16 +169,19 @@ def _finished(directory: Path) -> _Json:
     front = _read_json(directory / "front.json")
     stored = _read_json(directory / "mappings.json")
 
-    def take() -> _Json:
-        details: list[_Json] = []
+    details: list[_Json] = []
+    index: dict[str, int] = {}
+
+    def take_mappings() -> None:
         position: dict[str, int] = {}
-        index: dict[str, int] = {}
         for key, entry in stored["mappings"].items():
             detail = {"mapping": entry["mapping"], "cost": entry.get("cost")}
             same = position.setdefault(json.dumps(detail), len(details))
             if same == len(details):
                 details.append(detail)
             index[key] = same
+
+    def take_front() -> _Json:
         points, baselines = front["points"], front["baselines"]
         return {
             "arch": front["arch"],
@@ -194,7 +200,8 @@ def _finished(directory: Path) -> _Json:
             "hypervolume_step": "generation",
         }
 
-    return _checked(take, directory / "front.json")
+    _checked(take_mappings, directory / "mappings.json")
+    return _checked(take_front, directory / "front.json")
 
 
 def _stored_point(point: _Json, index: Mapping[str, int]) -> _Json:
@@ -304,13 +311,19 @@ def _read_json(path: Path) -> _Json:
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
         message = f"{path} is not of schema_version {SCHEMA_VERSION}"
         raise SearchError(message, hint="report with the version of quantloom that wrote it")
+    _check_plain(found, path)
     return found
+
+
+def _check_plain(value: object, path: Path) -> None:
+    """Raise SearchError for what JSON can say but a page cannot hold: numbers without end, halves of characters."""
+    _checked(lambda: json.dumps(value, allow_nan=False, ensure_ascii=False).encode(), path)
 
 
 def _checked(take: Callable[[], _Read], path: Path) -> _Read:
     """Run a reader; what is missing or of another kind in the files becomes a SearchError."""
     try:
         return take()
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as error:
         message = f"{path}: not as a search writes it ({type(error).__name__}: {error})"
         raise SearchError(message, hint="report with the version of quantloom that wrote the run") from error

@@ -1,6 +1,6 @@
 """Change ONNX files at random and read them: each gives a network or an error of quantloom, in little time and memory.
 
-    python bench/fuzz_onnx.py [FILE.onnx] [--cases 2000] [--seed 1] [--module]
+    python -m tests.fuzz.onnx_files [FILE.onnx] [--cases 2000] [--seed 1] [--module]
 
 With --module they are read with their weights, as `search` reads them, traced, and run on zeros.
 
@@ -12,51 +12,27 @@ from __future__ import annotations
 
 import argparse
 import collections
-import random
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
+from tests.fuzz.mutate import changed_bytes
 
 from quantloom.errors import QuantloomError
 from quantloom.workload.load import load_network
 
 NUMBERS = (0, 1, -1, 2, 3, 7, 128, 1_000_003, 1 << 31, (1 << 31) + 1, 1 << 40, 1 << 62, -(1 << 63))
-OPERATORS = [
-    *(
-        "Add",
-        "Attention",
-        "Concat",
-        "ConstantOfShape",
-        "Conv",
-        "ConvTranspose",
-        "Einsum",
-        "Expand",
-        "Foo",
-        "GRU",
-        "Gather",
-    ),
-    *(
-        "Gemm",
-        "If",
-        "LSTM",
-        "Loop",
-        "MatMul",
-        "MaxPool",
-        "Pad",
-        "Range",
-        "Reshape",
-        "Resize",
-        "Shape",
-        "Slice",
-        "Softmax",
-    ),
-    *("Split", "Squeeze", "Tile", "TopK", "Unsqueeze"),
-]
+OPERATORS = (
+    *("Add", "Attention", "Concat", "ConstantOfShape", "Conv", "ConvTranspose", "Einsum", "Expand", "Foo", "GRU"),
+    *("Gather", "Gemm", "If", "LSTM", "Loop", "MatMul", "MaxPool", "Pad", "Range", "Reshape", "Resize", "Shape"),
+    *("Slice", "Softmax", "Split", "Squeeze", "Tile", "TopK", "Unsqueeze"),
+)
 
 
 def small_model() -> bytes:
@@ -91,25 +67,6 @@ def small_model() -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
 
 
-def changed_bytes(data: bytes, rng: random.Random) -> bytes:
-    changed = bytearray(data)
-    at = rng.randrange(len(changed))
-    kind = rng.randrange(5)
-    if kind == 0:
-        return bytes(changed[:at])
-    if kind == 1:
-        for _ in range(rng.randrange(1, 6)):
-            changed[rng.randrange(len(changed))] = rng.randrange(256)
-    elif kind == 2:
-        del changed[at : at + rng.randrange(1, 40)]
-    elif kind == 3:
-        changed[at:at] = rng.randbytes(rng.randrange(1, 12))
-    else:
-        source, size = rng.randrange(len(changed)), rng.randrange(1, 200)
-        changed[at : at + size] = changed[source : source + size]
-    return bytes(changed)
-
-
 def fields(message: Any) -> list[tuple[Any, Any, Any]]:
     found = []
     for descriptor, value in message.ListFields():
@@ -123,7 +80,7 @@ def fields(message: Any) -> list[tuple[Any, Any, Any]]:
     return found
 
 
-def changed_fields(data: bytes, rng: random.Random) -> bytes:
+def changed_fields(data: bytes, rng: Random) -> bytes:
     model = onnx.ModelProto.FromString(data)
     names = [name for node in model.graph.node for name in node.output] + [t.name for t in model.graph.initializer]
     for _ in range(rng.randrange(1, 4)):
@@ -166,7 +123,7 @@ def main() -> int:
     args = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
     data = small_model() if args.file is None else args.file.read_bytes()
-    rng, outcomes, slowest, faults = random.Random(args.seed), collections.Counter[str](), 0.0, 0
+    rng, outcomes, slowest, faults = Random(args.seed), collections.Counter[str](), 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case.onnx"
         for case in range(args.cases):
@@ -184,12 +141,12 @@ def main() -> int:
                 faults += 1
                 kept = Path(tempfile.gettempdir()) / f"fault-{args.seed}-{case}.onnx"
                 kept.write_bytes(path.read_bytes())
-                print(f"case {case}: {type(error).__name__}: {error}; kept as {kept}")
+                sys.stdout.write(f"case {case}: {type(error).__name__}: {error}; kept as {kept}\n")
             slowest = max(slowest, time.process_time() - start)
     counts = ", ".join(f"{name} {count}" for name, count in outcomes.most_common())
-    print(f"{args.cases} cases: {counts}; {faults} faults; slowest {slowest:.2f} s of CPU")
+    sys.stdout.write(f"{args.cases} cases: {counts}; {faults} faults; slowest {slowest:.2f} s of CPU\n")
     return 1 if faults else 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())
