@@ -167,7 +167,8 @@ def test_the_keyboard_is_enough(browser: Any, finished: Path) -> None:
 
 def test_axes_tensors_and_theme_can_be_changed(browser: Any, finished: Path) -> None:
     page = opened(browser, finished)
-    for value in ("latency_cycles", "edp_pj_cycles", "sum_edp_pj_cycles", "weight_memory_bits", "energy_pj"):
+    memories = ("weight_memory_bits", "peak_activation_memory_bits", "bops")
+    for value in ("latency_cycles", "edp_pj_cycles", "sum_edp_pj_cycles", *memories, "energy_pj"):
         page.find_element("css selector", f"#cost option[value={value}]").click()
         assert not all_of(page, "#front svg [cx*='NaN'], #front svg [d*='NaN'], #front svg [x*='NaN']")
     all_of(page, "#bits input[value=activations]")[0].click()

@@ -124,7 +124,7 @@ def test_every_proposal_of_every_search_obeys(sampler, seed):
     assert [p.label for p in front.baselines] == [f"uniform-{b}" for b in TOY_BITS]
 
 
-@pytest.mark.parametrize("objective", ["energy_pj", "cycles", "sum_edp", "weight_bits"])
+@pytest.mark.parametrize("objective", ["energy_pj", "cycles", "sum_edp", "weight_bits", "bops"])
 def test_seeds_are_optimal_among_all_assignments_that_obey(objective):
     network = toy_network(4)
     random = np.random.default_rng(7)

@@ -55,7 +55,7 @@ def small_problem(seed, objective="energy_pj"):
     return problem, sensitivity
 
 
-@pytest.mark.parametrize("objective", ["energy_pj", "cycles", "sum_edp", "weight_bits"])
+@pytest.mark.parametrize("objective", ["energy_pj", "cycles", "sum_edp", "weight_bits", "bops"])
 @pytest.mark.parametrize("seed", range(4))
 def test_every_budget_gets_the_least_proxy_of_all_candidates(seed, objective):
     problem, sensitivity = small_problem(seed, objective)

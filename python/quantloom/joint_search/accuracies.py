@@ -156,6 +156,8 @@ class Accuracies:
             "latency_cycles": float(hardware.cycles[0]),
             "sum_edp_pj_cycles": float(hardware.sum_edp[0]),
             "weight_memory_bits": float(hardware.weight_bits[0]),
+            "peak_activation_memory_bits": float(hardware.peak_activation_bits[0]),
+            "bops": float(hardware.bops[0]),
         }
 
 

@@ -12,9 +12,11 @@ from quantloom.joint_search.rules import SearchRules
 
 __all__ = ["OBJECTIVES", "RIVALS", "SAMPLERS", "Objective", "RivalName", "SamplerName", "SearchConfig"]
 
-Objective = Literal["error", "energy_pj", "cycles", "edp", "sum_edp", "weight_bits"]
+Objective = Literal["error", "energy_pj", "cycles", "edp", "sum_edp", "weight_bits", "peak_activation_bits", "bops"]
 """error: 1 - accuracy on the validation split. energy_pj, cycles: sums over layers. edp: energy times cycles of the
-whole network, pJ*cycles. sum_edp: the sum of the layers' own products, pJ*cycles. weight_bits: of all weights."""
+whole network, pJ*cycles. sum_edp: the sum of the layers' own products, pJ*cycles. weight_bits: of all weights.
+peak_activation_bits: of the edges alive at the same time, at the worst moment (activation_memory.py). bops: bit
+operations, the sum over layers of multiplications x bits of weights x bits of inputs (arXiv 2005.07093)."""
 
 SamplerName = Literal["nsga2", "nsga3", "random"]
 

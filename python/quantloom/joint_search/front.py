@@ -38,6 +38,8 @@ _COST_FIELDS: dict[Objective, str] = {
     "edp": "edp_pj_cycles",
     "sum_edp": "sum_edp_pj_cycles",
     "weight_bits": "weight_memory_bits",
+    "peak_activation_bits": "peak_activation_memory_bits",
+    "bops": "bops",
 }
 _COST_WORDS: dict[Objective, str] = {
     "energy_pj": "energy",
@@ -45,6 +47,8 @@ _COST_WORDS: dict[Objective, str] = {
     "edp": "EDP",
     "sum_edp": "sum of layer EDPs",
     "weight_bits": "weight memory",
+    "peak_activation_bits": "peak activation memory",
+    "bops": "bit operations",
 }
 
 
@@ -82,6 +86,8 @@ class FrontPoint:
     edp_pj_cycles: float
     sum_edp_pj_cycles: float
     weight_memory_bits: float
+    peak_activation_memory_bits: int
+    bops: int
     average_weight_bits: float
 
     @property
@@ -94,8 +100,7 @@ class FrontPoint:
         if objective not in _COST_FIELDS:
             message = f"{objective!r} is not a hardware objective"
             raise SearchError(message)
-        value: float = getattr(self, _COST_FIELDS[objective])
-        return value
+        return float(getattr(self, _COST_FIELDS[objective]))
 
     def accuracy(self, split: MeasuredOn) -> float:
         """Return the accuracy in 0..1 on a split."""
@@ -419,6 +424,8 @@ _FRONT_COLUMNS: tuple[tuple[str, Kind, str, str], ...] = (
     ("edp_pj_cycles", "float", "pJ*cycles", "energy x latency of the network"),
     ("sum_edp_pj_cycles", "float", "pJ*cycles", "the layers' own EDPs added up"),
     ("weight_memory_bits", "float", "bits", "all weights at their widths"),
+    ("peak_activation_memory_bits", "int", "bits", "edges alive at the same time, at the worst moment"),
+    ("bops", "int", "bit operations", "multiplications x bits of weights x bits of inputs, over all layers"),
     ("average_weight_bits", "float", "bits", "of a weight"),
     ("average_activation_bits", "float", "bits", "of an activation"),
 )

@@ -10,14 +10,15 @@ and cost no mapping search here.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from quantloom.errors import InfeasibleError, SearchError
+from quantloom.joint_search.activation_memory import PeakActivationMemory
 from quantloom.joint_search.config import OBJECTIVES, Objective, SearchConfig
 from quantloom.joint_search.genes import Gene, choose_genes
 from quantloom.joint_search.pareto import FloatArray
@@ -104,13 +105,27 @@ class HardwareCosts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareObjectives:
-    """Hardware side of N candidates, each (N,): pJ, cycles, pJ*cycles (twice), bits."""
+    """Hardware side of N candidates, each (N,): pJ, cycles, pJ*cycles (twice), bits; bit operations, bits.
+
+    The last three are whole numbers, exact below 2^53. count: computes bops and peak_activation_bits, when asked for.
+    """
 
     energy_pj: FloatArray
     cycles: FloatArray
     edp: FloatArray
     sum_edp: FloatArray
     weight_bits: FloatArray
+    count: Callable[[Objective], FloatArray] = field(repr=False)
+
+    @property
+    def bops(self) -> FloatArray:
+        """Bit operations."""
+        return self.count("bops")
+
+    @property
+    def peak_activation_bits(self) -> FloatArray:
+        """Peak activation memory in bits."""
+        return self.count("peak_activation_bits")
 
     def __getitem__(self, name: Objective) -> FloatArray:
         """Return one hardware objective by name."""
@@ -149,7 +164,9 @@ class SearchProblem:
             row[: len(gene.bits)] = gene.bits
         self.choice_counts: IntArray = np.array([len(gene.bits) for gene in self.genes], dtype=np.int64)
         self._table = _LayerTable(network, costs)
-        self._check_fits()
+        allowed = self._allowed()
+        self._memory = PeakActivationMemory(network, allowed[len(network.layers) :])
+        self._check_fits(allowed)
 
     @property
     def size(self) -> int:
@@ -226,8 +243,28 @@ class SearchProblem:
             totals[begin : begin + _CHUNK] = self._table.evaluate(self._columns(chunk))
         energy, cycles, sum_edp, weight_bits = totals.T.copy()
         return HardwareObjectives(
-            energy_pj=energy, cycles=cycles, edp=energy * cycles, sum_edp=sum_edp, weight_bits=weight_bits
+            energy_pj=energy,
+            cycles=cycles,
+            edp=energy * cycles,
+            sum_edp=sum_edp,
+            weight_bits=weight_bits,
+            count=lambda name: self._count(name, candidates),
         )
+
+    def _count(self, name: Objective, candidates: IntArray) -> FloatArray:
+        """Return the bit operations or the peak activation memory (N,) of candidates (N, genes)."""
+        counts: FloatArray = np.empty(len(candidates))
+        groups = len(self.network.layers) + self._memory.groups
+        weights, inputs, _ = np.array(self.layer_variables).T
+        macs = np.array([layer.workload.macs for layer in self.network.layers], dtype=np.int64)
+        for begin in range(0, len(candidates), _CHUNK):
+            bits = self.bits(candidates[begin : begin + _CHUNK])
+            counts[begin : begin + _CHUNK] = (
+                (bits[:, weights] * bits[:, inputs]) @ macs
+                if name == "bops"
+                else self._memory.evaluate(bits[:, groups])
+            )
+        return counts
 
     def _columns(self, candidates: IntArray) -> npt.NDArray[np.signedinteger[Any]]:
         """Return the table column of every variable, (variables, N), of candidates (N, genes)."""
@@ -288,12 +325,16 @@ class SearchProblem:
                 message = f"unknown objective {name!r}"
                 raise SearchError(message, hint=f"choose among {', '.join(OBJECTIVES)}")
 
-    def _check_fits(self) -> None:
-        """Raise InfeasibleError naming the layers that fit with none of the allowed bits."""
+    def _allowed(self) -> list[tuple[int, ...]]:
+        """Return what the bits of every variable may be."""
         allowed: list[tuple[int, ...]] = [(b,) for b in self.fixed]
         for gene in self.genes:
             for v in gene.variables:
                 allowed[v] = gene.bits
+        return allowed
+
+    def _check_fits(self, allowed: Sequence[tuple[int, ...]]) -> None:
+        """Raise InfeasibleError naming the layers that fit with none of the allowed bits."""
         column = {b: i for i, b in enumerate(self.costs.bits)}
         stuck = []
         for i, variables in enumerate(self.layer_variables):

@@ -374,6 +374,8 @@ def _point(
         edp_pj_cycles=float(hardware.edp[0]),
         sum_edp_pj_cycles=float(hardware.sum_edp[0]),
         weight_memory_bits=weight_memory_bits,
+        peak_activation_memory_bits=int(hardware.peak_activation_bits[0]),
+        bops=int(hardware.bops[0]),
         average_weight_bits=weight_memory_bits / network.weights,
     )
 

@@ -36,6 +36,7 @@ _TOTALS: Final = (
     *("label", "uniform_bits", "accuracy_validation", "accuracy_test", "energy_pj", "latency_cycles", "edp_pj_cycles"),
     *("sum_edp_pj_cycles", "weight_memory_bits", "average_weight_bits", "average_activation_bits"),
 )
+_LATER_TOTALS: Final = ("peak_activation_memory_bits", "bops")  # runs of quantloom before it had them do not
 _LAYER: Final = ("weight_bits", "input_bits", "output_bits", "energy_pj", "latency_cycles")
 _COSTS: Final = {
     "energy_pj": "energy_pj",
@@ -43,6 +44,8 @@ _COSTS: Final = {
     "edp": "edp_pj_cycles",
     "sum_edp": "sum_edp_pj_cycles",
     "weight_bits": "weight_memory_bits",
+    "peak_activation_bits": "peak_activation_memory_bits",
+    "bops": "bops",
 }
 
 
@@ -208,6 +211,7 @@ def _stored_point(point: _Json, index: Mapping[str, int]) -> _Json:
     layers = [[*(layer[key] for key in _LAYER), index.get(layer["mapping"], -1)] for layer in point["layers"]]
     return {
         **{key: point[key] for key in _TOTALS},
+        **{key: point.get(key) for key in _LATER_TOTALS},
         "layers": layers,
         "activations": list(point["activation_bits"].values()),
     }
@@ -271,11 +275,15 @@ def _uniform_bits(evaluation: Evaluation, manifest: Mapping[str, Any]) -> int | 
     return bits if set(assignment.groups) <= {bits, *fixed} and bits in assignment.groups else None
 
 
-def _costs_of(evaluation: Evaluation) -> dict[str, float]:
-    """Hardware costs by the names that points have. Raises KeyError if the journal does not have them."""
+def _costs_of(evaluation: Evaluation) -> _Json:
+    """Hardware costs by the names that points have. Raises KeyError if the journal does not have them.
+
+    Those of _LATER_TOTALS are None in the journal of an older run, which has other objectives.
+    """
     details = evaluation.details or {}
     edp = details["energy_pj"] * details["latency_cycles"]
-    return {name: edp if name == "edp_pj_cycles" else details[name] for name in _COSTS.values()}
+    found = {"edp_pj_cycles": edp, **dict.fromkeys(_LATER_TOTALS), **details}
+    return {name: found[name] for name in _COSTS.values()}
 
 
 def _objectives_of(evaluation: Evaluation, objectives: Sequence[str]) -> list[float]:

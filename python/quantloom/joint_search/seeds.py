@@ -59,12 +59,13 @@ def exact_seeds(problem: SearchProblem, sensitivity: SensitivityTable, count: in
     """Return up to `count` different seeds along the fronts of proxy against each hardware objective.
 
     They are shared out evenly between the objectives, and go from cheap to accurate within each; a bound on an
-    objective ends its front, with the best candidate at the bound. Deterministic.
+    objective ends its front, with the best candidate at the bound. Peak activation memory, the largest of many sums,
+    does not add up over layers: it has no seeds of its own. Deterministic.
     Raises SearchError if the sensitivities are of another network or lack bits, or the network is coupled too densely;
     InfeasibleError if no assignment fits every layer.
     """
     _check_sensitivity(problem, sensitivity)
-    objectives = problem.hardware_objectives
+    objectives = [name for name in problem.hardware_objectives if name != "peak_activation_bits"]
     if count == 0 or not objectives:
         return []
     share = math.ceil(count / len(objectives))
@@ -157,13 +158,17 @@ def _layer_costs(problem: SearchProblem, objective: Objective) -> FloatArray:
     """Cost of every layer for every bit setting, (L, B, B, B), of a cost that adds up over layers; infinite: unfit."""
     energy, cycles = problem.costs.energy_pj, problem.costs.cycles
     elements = np.array([layer.weights_elements for layer in problem.network.layers], dtype=np.float64)
-    weight_bits = np.multiply.outer(elements, np.array(problem.costs.bits, dtype=np.float64))[:, :, None, None]
+    bits = np.array(problem.costs.bits, dtype=np.float64)
+    weight_bits = np.multiply.outer(elements, bits)[:, :, None, None]
+    macs = np.array([layer.workload.macs for layer in problem.network.layers], dtype=np.float64)
+    bops = np.multiply.outer(macs, np.multiply.outer(bits, bits))[..., None]
     with np.errstate(invalid="ignore"):
         costs = {
             "energy_pj": energy,
             "cycles": cycles,
             "sum_edp": energy * cycles,
             "weight_bits": np.broadcast_to(weight_bits, energy.shape),
+            "bops": np.broadcast_to(bops, energy.shape),
             "edp": energy / _typical_total(energy) + cycles / _typical_total(cycles),
         }
     return np.where(np.isfinite(energy), costs[objective], np.inf)

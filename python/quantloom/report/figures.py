@@ -29,6 +29,8 @@ _COST_OF: Final = {
     "edp": "edp_pj_cycles",
     "sum_edp": "sum_edp_pj_cycles",
     "weight_bits": "weight_memory_bits",
+    "peak_activation_bits": "peak_activation_memory_bits",
+    "bops": "bops",
 }
 
 

@@ -48,6 +48,8 @@ class CostAxis:
             "edp": cls(name="Energy-delay product", unit="J·cycles", per_unit=1e-12),
             "sum_edp": cls(name="Sum of layer EDPs", unit="J·cycles", per_unit=1e-12),
             "weight_bits": cls(name="Weight memory", unit="bit", per_unit=1.0),
+            "peak_activation_bits": cls(name="Peak activation memory", unit="bit", per_unit=1.0),
+            "bops": cls(name="Bit operations", unit="BOP", per_unit=1.0),
         }
         return known[objective]
 

@@ -2,7 +2,7 @@
 
     model: mobilenet_v1:width=0.25,input=32,classes=10,channels=1
     arch: eyeriss
-    objectives: [error, energy_pj]        # also cycles, edp, sum_edp, weight_bits
+    objectives: [error, energy_pj]        # also cycles, edp, sum_edp, weight_bits, peak_activation_bits, bops
     bounds: {weight_bits: 800000}         # upper bounds, in the objectives' units
     evaluations: 400
     weight_bits: [2, 3, 4, 5, 8]

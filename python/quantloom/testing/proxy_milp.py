@@ -23,7 +23,7 @@ def least_proxy_by_milp(
 ) -> float | None:
     """Return the least sum of sensitivities of candidates whose cost is within the budget; None if there is none.
 
-    objective: energy_pj, cycles, weight_bits or sum_edp. HiGHS works to 1e-6 in the constraints, relative to the
+    objective: energy_pj, cycles, weight_bits, bops or sum_edp. HiGHS works to 1e-6 in the constraints, relative to the
     budget. Raises RuntimeError if it gives up.
     """
     columns: list[tuple[float, float]] = []  # proxy, cost
@@ -69,8 +69,12 @@ def _cost(problem: SearchProblem, objective: Objective, layer: int, widths: list
     energy, cycles = float(problem.costs.energy_pj[at]), float(problem.costs.cycles[at])
     if not np.isfinite(energy):
         return np.inf
-    weights = float(problem.network.layers[layer].weights_elements * widths[0])
-    return {"energy_pj": energy, "cycles": cycles, "sum_edp": energy * cycles, "weight_bits": weights}[objective]
+    shape = problem.network.layers[layer]
+    counts = {
+        "weight_bits": float(shape.weights_elements * widths[0]),
+        "bops": float(shape.workload.macs * widths[0] * widths[1]),
+    }
+    return {"energy_pj": energy, "cycles": cycles, "sum_edp": energy * cycles, **counts}[objective]
 
 
 def _solve(columns: FloatArray, rows: list[list[tuple[int, float]]], right: FloatArray, budget: float) -> float | None:

@@ -6,8 +6,10 @@ const COSTS = {
   edp_pj_cycles: ["Energy-delay product", "J·cycles", 1e-12],
   sum_edp_pj_cycles: ["Sum of layer EDPs", "J·cycles", 1e-12],
   weight_memory_bits: ["Weight memory", "bit", 1],
+  peak_activation_memory_bits: ["Peak activation memory", "bit", 1],
+  bops: ["Bit operations", "BOP", 1],
 };
-const OBJECTIVE_COST = { energy_pj: "energy_pj", cycles: "latency_cycles", edp: "edp_pj_cycles", sum_edp: "sum_edp_pj_cycles", weight_bits: "weight_memory_bits" };
+const OBJECTIVE_COST = { energy_pj: "energy_pj", cycles: "latency_cycles", edp: "edp_pj_cycles", sum_edp: "sum_edp_pj_cycles", weight_bits: "weight_memory_bits", peak_activation_bits: "peak_activation_memory_bits", bops: "bops" };
 const TICKS = [0, 20, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 98.5, 99, 99.5, 99.9];
 const level = (accuracy) => -Math.log10(Math.max(1 - accuracy, 1e-4));
 

@@ -14,7 +14,7 @@ const choose = {
 
 function frontSection() {
   const axis = el("select", { id: "cost", on: { change: (event) => choose.cost(event.target.value) } },
-    ...Object.entries(COSTS).map(([name, [text]]) => el("option", { value: name, selected: name === state.cost }, text)));
+    ...Object.entries(COSTS).filter(([name]) => points.every((p) => p[name] !== null)).map(([name, [text]]) => el("option", { value: name, selected: name === state.cost }, text)));
   const part = run.points.length > 1 ? `every ${ordinal(run.points_every)}` : "the first";
   const left = run.points_in_all > run.points.length ? `, ${part} of ${whole(run.points_in_all)}` : "";
   const seen = run.candidate_step > 1 ? `evaluated, every ${ordinal(run.candidate_step)} of ${whole(run.evaluations)}` : `evaluated (${whole(run.evaluations)})`;
@@ -27,7 +27,7 @@ function frontSection() {
 }
 
 function savingsSection() {
-  const words = { energy_pj: "energy", cycles: "latency", edp: "EDP", sum_edp: "sum of layer EDPs", weight_bits: "weight memory" };
+  const words = { energy_pj: "energy", cycles: "latency", edp: "EDP", sum_edp: "sum of layer EDPs", weight_bits: "weight memory", peak_activation_bits: "peak activation memory", bops: "bit operations" };
   const gain = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(2)} points`;
   const rows = run.savings.filter((s) => s.chosen_on === "validation").map((s) => ({
     cells: [s.baseline, words[s.objective] || s.objective, s.point, percent(s.saved, 2), gain(s.gain_validation), gain(s.gain_test)],
