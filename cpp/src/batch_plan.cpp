@@ -87,7 +87,8 @@ double plan_rates(const Arch& arch, const Workload& workload, int t, std::span<c
   return largest;
 }
 
-LaneLevel plan_level(const Level& level, CostModel model) {
+LaneLevel plan_level(const Arch& arch, int l, CostModel model) {
+  const Level& level = arch.level(l);
   const bool compat = model == CostModel::compat;
   LaneLevel out;
   out.bounded = level.capacity_words.has_value();
@@ -96,6 +97,9 @@ LaneLevel plan_level(const Level& level, CostModel model) {
   out.clustered = level.cluster_size > 1;
   out.mesh_x = static_cast<double>(level.mesh_x);
   out.mesh_y = static_cast<double>(level.mesh_y);
+  out.limits_each = !compat && level.instances > 1;
+  out.fanout_x = static_cast<double>(arch.fanout_x(l));
+  out.fanout_y = static_cast<double>(arch.fanout_y(l));
   out.instances = static_cast<double>(level.instances);
   out.clusters = static_cast<double>(level.instances / level.cluster_size);
   out.blocks = lane_rate({1, level.block_words});
@@ -154,7 +158,7 @@ LanePlan plan_lanes(const Arch& arch, const Workload& workload, std::span<const 
   }
   largest = std::max(largest, words);
   for (int l = 0; l < out.num_levels; ++l) {
-    const LaneLevel& level = out.levels[l] = plan_level(arch.level(l), options.model);
+    const LaneLevel& level = out.levels[l] = plan_level(arch, l, options.model);
     for (const double bandwidth : {level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth}) {
       if (bandwidth > 0) largest = std::max(largest, 2 * words * level.bits_per_word / std::min(1.0, bandwidth));
     }

@@ -41,6 +41,9 @@ struct LaneLevel {
   double capacity = 0;          // words
   double mesh_x = 1;
   double mesh_y = 1;
+  bool limits_each = false;     // its loops must be within the fanout of one instance
+  double fanout_x = 1;
+  double fanout_y = 1;
   double instances = 1;
   double clusters = 1;
   LaneRate blocks;

@@ -56,7 +56,8 @@ Fit explain(const Arch& arch, const Workload& workload, const Nest& nest, std::s
     return fit;
   }
   const char* along = misfit.axis == FanoutAxis::both ? " instances" : misfit.axis == FanoutAxis::x ? " instances along X" : " instances along Y";
-  fit.message = "'" + name + "': the mapping uses " + need + along + ", the hardware has " + have;
+  const std::string below = misfit.is_below_one ? " below one '" + arch.level(misfit.level + 1).name + "'" : "";
+  fit.message = "'" + name + "': the mapping uses " + need + along + below + ", the hardware has " + have;
   return fit;
 }
 

@@ -34,6 +34,18 @@ Misfit check_instances(int level, Count x, Count y, Count mesh_x, Count mesh_y) 
   return {};
 }
 
+// Loops of a level share out what one of its instances has below it.
+Misfit check_below_one(const Arch& arch, const Nest& nest) {
+  for (int l = 0; l < arch.num_levels(); ++l) {
+    const auto at = static_cast<std::size_t>(l);
+    Misfit misfit = check_instances(l - 1, nest.spatial_x[at], nest.spatial_y[at], arch.fanout_x(l), arch.fanout_y(l));
+    if (misfit.reason == Fit::Reason::fits) continue;
+    misfit.is_below_one = true;
+    return misfit;
+  }
+  return {};
+}
+
 Misfit check_fanout(const Arch& arch, const Nest& nest) {
   const Arithmetic& units = arch.arithmetic();
   Misfit misfit = check_instances(-1, saturating_mul(nest.outer_x[0], nest.spatial_x[0]), saturating_mul(nest.outer_y[0], nest.spatial_y[0]),
@@ -49,8 +61,10 @@ Misfit check_fanout(const Arch& arch, const Nest& nest) {
 
 Misfit find_misfit(const Arch& arch, const Workload& workload, const Nest& nest, std::span<const TensorBits> bits,
                    const EvaluateOptions& options) noexcept {
-  const Misfit misfit = check_capacity(arch, workload, nest, bits, options);
-  return misfit.reason == Fit::Reason::fits ? check_fanout(arch, nest) : misfit;
+  Misfit misfit = check_capacity(arch, workload, nest, bits, options);
+  if (misfit.reason == Fit::Reason::fits) misfit = check_fanout(arch, nest);
+  if (misfit.reason == Fit::Reason::fits && options.model == CostModel::default_model) misfit = check_below_one(arch, nest);
+  return misfit;
 }
 
 }  // namespace quantloom

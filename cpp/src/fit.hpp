@@ -17,9 +17,11 @@ struct Misfit {
   FanoutAxis axis = FanoutAxis::both;
   Count need = 0;
   Count have = 0;
+  bool is_below_one = false;  // with fanout: these instances are below one instance of the next level outwards
 };
 
-// The first failure: levels that are too small before instances that are too few, from the innermost outwards.
+// The first failure: levels that are too small, then instances that are too few, then (not in the compat model) loops of one
+// level that are wider than the instances below one instance of it; each from the innermost outwards.
 // bits: [tensor].
 [[nodiscard]] Misfit find_misfit(const Arch& arch, const Workload& workload, const Nest& nest, std::span<const TensorBits> bits,
                                  const EvaluateOptions& options) noexcept;

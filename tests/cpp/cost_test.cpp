@@ -146,6 +146,25 @@ TEST(Cost, TilesThatAreTooLargeAreNamed) {
   EXPECT_EQ(caught.message, "mapping does not fit: " + fit.message);
 }
 
+// 8 units below 2 instances: 4 below each. Six loops of the inner level are within the total, but not below one instance.
+TEST(Cost, LoopsBeyondTheFanoutOfOneInstanceAreNamed) {
+  const Arch arch("grid", {make_level("inner", 2, 1), make_level("outer", 1, 1)}, make_macs(4, 2), {});
+  const auto fit_of = [&](Count x, Count y, Count outer_x, CostModel model) {
+    const Mapping mapping{{{{}, {{0, x}}, {{1, y}}, kKeepAll}, {{}, {{2, outer_x}}, {}, kKeepAll}}};
+    return check_fit(arch, matmul(x, y, outer_x), mapping, kUnpacked, {model});
+  };
+  EXPECT_TRUE(fit_of(2, 2, 2, CostModel::default_model).fits());
+  const Fit wide = fit_of(4, 2, 1, CostModel::default_model);
+  EXPECT_EQ(wide.reason, Fit::Reason::fanout);
+  EXPECT_EQ(wide.level, -1);
+  EXPECT_EQ(wide.need, 8);
+  EXPECT_EQ(wide.have, 4);
+  EXPECT_EQ(wide.message, "'mac': the mapping uses 8 instances below one 'inner', the hardware has 4");
+  EXPECT_EQ(fit_of(3, 1, 1, CostModel::default_model).message,
+            "'mac': the mapping uses 3 instances along X below one 'inner', the hardware has 2");
+  EXPECT_TRUE(fit_of(4, 2, 1, CostModel::compat).fits());
+}
+
 TEST(Cost, LoopsBeyondTheFanoutAreNamed) {
   const Arch arch("grid", {make_level("inner", 4, 2), make_level("outer", 1, 1)}, make_macs(4, 2), {});
   const auto fit_of = [&](Count m_on_x, Count c_on_y) {

@@ -84,7 +84,7 @@ def mapper(rng: Random) -> list[str] | None:
 
 
 def within_fanouts(arch: _core.Arch, mapping: _core.Mapping) -> bool:
-    """What a mapspace asks of each instance of a level; check_fit asks it of all of them together (model.md 10)."""
+    """What a mapspace asks of each instance of a level; compat asks it of all of them together (model.md 10)."""
     for at, level in enumerate(mapping.levels):
         x, y = (math.prod(bound for _, bound in loops) for loops in (level.spatial_x, level.spatial_y))
         if x > arch.fanout_x(at) or y > arch.fanout_y(at):
@@ -102,10 +102,8 @@ def points(rng: Random) -> list[str] | None:
     best, valid = math.inf, 0
     for index in range(mapspace.size()):
         mapping = mapspace.at(index)
-        if (
-            within_fanouts(space.arch, mapping)
-            and _core.check_fit(space.arch, space.workload, mapping, bits=bits, **space.options).fits
-        ):
+        within = space.options["model"] != "compat" or within_fanouts(space.arch, mapping)
+        if within and _core.check_fit(space.arch, space.workload, mapping, bits=bits, **space.options).fits:
             cost = _core.evaluate(space.arch, space.workload, mapping, bits=bits, **space.options)
             power = {"energy": 0, "cycles": 1, "edp": 1, "ed2p": 2}[space.objective]
             best = min(best, cost.cycles**power * (1 if space.objective == "cycles" else cost.energy_pj))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -74,17 +75,11 @@ def narrower_table(case: Case) -> Case:
 
 
 def without_slack(case: Case) -> Case:
-    """Only the arithmetic units that the mapping uses."""
-    used_x = used_y = 1
-    for level in case.levels:
-        for _, bound in level.spatial_x:
-            used_x *= bound
-        for _, bound in level.spatial_y:
-            used_y *= bound
+    """Below each instance of the innermost level, only the arithmetic units that the mapping uses."""
     inner = case.levels[0]
-    if inner.mesh[0] > used_x or inner.mesh[1] > used_y:
-        return case
-    return replace(case, units=(used_x, used_y))
+    used_x = math.prod(bound for _, bound in inner.spatial_x)
+    used_y = math.prod(bound for _, bound in inner.spatial_y)
+    return replace(case, units=(inner.mesh[0] * used_x, inner.mesh[1] * used_y))
 
 
 IGNORED: dict[str, Callable[[Case], Case]] = {

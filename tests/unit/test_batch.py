@@ -52,9 +52,9 @@ def check_equal(arch: Arch, workload: Workload, batch: MappingBatch, costs: _cor
 @pytest.mark.parametrize("name", ["eyeriss", "simba"])
 def test_equals_evaluate(name: str, workload: Workload, model: str) -> None:
     arch = load_arch(name)
-    batch = Mapspace(arch, workload).sample_batch(150, seed=3)
+    batch = Mapspace(arch, workload).sample_batch(1500, seed=3)
     costs = evaluate_batch(arch, workload, batch, bits=BITS, model=model)
-    assert len(costs) == len(batch) == 150
+    assert len(costs) == len(batch) == 1500
     assert check_equal(arch, workload, batch, costs, model) > 10
 
 
