@@ -101,7 +101,10 @@ void bind_cost(py::module_& m) {
       .def("__repr__", [](const NamedCost& c) {
         return "Cost(energy_pj=" + py::repr(py::float_(c.cost.energy_pj)).cast<std::string>() +
                ", cycles=" + py::repr(py::float_(c.cost.cycles)).cast<std::string>() + ")";
-      });
+      })
+      .def("_repr_html_", [](const py::object& self) {
+        return py::module_::import("quantloom.mapper.as_html").attr("cost_html")(self).cast<std::string>();
+      }, "Totals, and the energy of each level by tensor, as a notebook shows them.");
   py::class_<Fit>(m, "Fit", "Whether a mapping fits the hardware; if not, where it fails.")
       .def_property_readonly("fits", &Fit::fits)
       .def_property_readonly("reason", [](const Fit& f) {

@@ -73,7 +73,11 @@ void bind_mapper(py::module_& m) {
       .def_readonly("fitting", &Certificate::fitting, "Of these, mappings whose tiles fit at these bits.")
       .def_readonly("pruned_by_bound", &Certificate::pruned_by_bound)
       .def_readonly("exhausted", &Certificate::exhausted, "The whole space is accounted for: the result is its optimum.")
-      .def_readonly("lower_bound", &Certificate::lower_bound, "No mapping of the space has a smaller objective.");
+      .def_readonly("lower_bound", &Certificate::lower_bound, "No mapping of the space has a smaller objective.")
+      .def("__repr__", [](const Certificate& c) {
+        return "Certificate(space_size=" + c.space_size + ", considered=" + std::to_string(c.considered) +
+               ", exhausted=" + (c.exhausted ? "True" : "False") + ", lower_bound=" + py::repr(py::float_(c.lower_bound)).cast<std::string>() + ")";
+      });
   py::class_<NamedTradeoff>(m, "Tradeoff", "A mapping that no other one beats in both energy and cycles.")
       .def_readonly("mapping", &NamedTradeoff::mapping)
       .def_readonly("energy_pj", &NamedTradeoff::energy_pj)

@@ -73,6 +73,10 @@ void bind_mapping(py::module_& m) {
         check_mapping(arch, workload, resolved);
         return describe_mapping(arch, workload, resolved);
       }, py::arg("arch"), py::arg("workload"), "The loop nest as text, outermost loop first. Raises MappingError if it does not belong to the workload.")
+      .def("__repr__", [](const NamedMapping& mapping) { return "Mapping(" + std::to_string(mapping.levels.size()) + " levels)"; })
+      .def("_repr_html_", [](const py::object& self) {
+        return py::module_::import("quantloom.mapper.as_html").attr("mapping_html")(self).cast<std::string>();
+      }, "The loops of each level and the tensors it keeps, as a notebook shows them.")
       .def("__eq__", [](const NamedMapping& a, const NamedMapping& b) { return a == b; }, py::is_operator())
       .def(py::pickle([](const NamedMapping& mapping) { return py::make_tuple(mapping.levels); },
                       [](const py::tuple& t) { return NamedMapping{t[0].cast<std::vector<NamedLevelMapping>>()}; }));

@@ -476,7 +476,12 @@ class Mapping:
     def __eq__(self, arg0: Mapping) -> bool: ...
     def __getstate__(self) -> tuple[list[LevelMapping]]: ...
     def __init__(self, levels: collections.abc.Sequence[LevelMapping]) -> None: ...
+    def __repr__(self) -> str: ...
     def __setstate__(self, arg0: tuple) -> None: ...
+    def _repr_html_(self) -> str:
+        """
+        The loops of each level and the tensors it keeps, as a notebook shows them.
+        """
     def to_text(self, arch: Arch, workload: Workload) -> str:
         """
         The loop nest as text, outermost loop first. Raises MappingError if it does not belong to the workload.
@@ -588,6 +593,10 @@ class Cost:
     What a mapping costs: totals, and a breakdown by level (outermost first), tensor and action.
     """
     def __repr__(self) -> str: ...
+    def _repr_html_(self) -> str:
+        """
+        Totals, and the energy of each level by tensor, as a notebook shows them.
+        """
     @property
     def area_um2(self) -> float: ...
     @property
@@ -857,6 +866,7 @@ class Certificate:
     """
     What stands behind an optimum: the space, how much of it was looked at, a bound that holds.
     """
+    def __repr__(self) -> str: ...
     @property
     def considered(self) -> int:
         """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from quantloom import _core
 from quantloom.errors import InfeasibleError, WorkloadError
+from quantloom.mapper.as_html import cost_in_words, loops_in_words
 from quantloom.mapper.given import fix_loops
 from quantloom.mapper.infeasible import Question, explain_infeasible
 from quantloom.report.notebook import html_result, html_table
@@ -39,24 +40,13 @@ class Optimum:
         """Totals, and each level's loops, tensors and energies, as a notebook shows them."""
         cost = self.cost
         proof = "proven optimal" if self.certificate.exhausted else "not proven: stopped by the budget"
-        waits = cost.limiting_level or "arithmetic"
-        totals = f"{cost.energy_pj:.6g} pJ, {cost.cycles:,.0f} cycles (waits for {waits})"
-        notes = [f"{totals}, EDP {cost.edp:.6g} pJ*cycles; {proof}"]
+        notes = [f"{cost_in_words(cost)}; {proof}"]
         rows = [
-            (name, _loops_in_words(loops), ", ".join(loops.keep), f"{level.energy_pj + level.network_energy_pj:.6g}")
+            (name, loops_in_words(loops), ", ".join(loops.keep), f"{level.energy_pj + level.network_energy_pj:.6g}")
             for (name, level), loops in zip(cost.levels.items(), reversed(self.mapping.levels), strict=True)
         ]
         rows.append(("arithmetic", "", "", f"{cost.arithmetic_energy_pj + cost.arithmetic_leak_energy_pj:.6g}"))
         return html_result("Best mapping", notes, html_table(("level", "loops", "keeps", "energy, pJ"), rows))
-
-
-def _loops_in_words(level: _core.LevelMapping) -> str:
-    """`M4 C2 x(Q14)`: temporal loops from outer to inner, then those in space."""
-    parts = [" ".join(f"{dim}{bound}" for dim, bound in level.temporal if bound > 1)]
-    for axis, loops in (("x", level.spatial_x), ("y", level.spatial_y)):
-        text = " ".join(f"{dim}{bound}" for dim, bound in loops if bound > 1)
-        parts += [f"{axis}({text})"] if text else []
-    return " ".join(part for part in parts if part)
 
 
 def tensor_bits(workload: _core.Workload, bits: Bits) -> dict[str, int]:
