@@ -8,6 +8,8 @@ from typing import Any
 
 _LEAVING = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?!docs/)[^)#]+)[^)]*\)")
 
+_NOTEBOOK = re.compile(r"\]\(([\w./-]+)\.ipynb")  # notebooks.py makes pages of them
+
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Name files of the repository that are not of the site, instead of linking to them."""
@@ -17,7 +19,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         ups = link.group(0).count("../")
         return f"`{link.group(2)}`" if ups > depth else link.group(0)
 
-    return _LEAVING.sub(named, markdown)
+    return _LEAVING.sub(named, _NOTEBOOK.sub(r"](\1.md", markdown))
 
 
 def on_config(config: Any) -> Any:

@@ -20,7 +20,8 @@ def test_the_navigation_names_pages_that_are_there() -> None:
     nav = yaml.safe_load((DOCS.parent / "mkdocs.yml").read_text())["nav"]
     listed = re.findall(r"[\w/-]+\.md", str(nav))
     assert len(listed) > 15
-    assert [name for name in listed if not (DOCS / name).is_file()] == []
+    missing = [name for name in listed if not (DOCS / name).is_file()]
+    assert [name for name in missing if not (DOCS / name).with_suffix(".ipynb").is_file()] == []
 
 
 def test_the_index_of_errors_is_complete() -> None:
