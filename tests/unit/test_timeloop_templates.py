@@ -150,7 +150,12 @@ def test_all_wrong_tags_are_told_at_once() -> None:
         ("a: {{x[0]}}", "cannot read `[0]`"),
         ("a: {{depth|upper}}", "unknown filter `upper`, expected default"),
         ("{% endif %}", "`endif` without its `if`"),
-        ("a: {{include()}}", "include: wrong number of arguments, 0"),
+        ("a: {{include()}}", "include: wrong number of arguments, 0\n  hint: it is called as include(name, [key])"),
+        ("a: {{cwd(1, 2)}}", "cwd: wrong number of arguments, 2"),
+        ("a: {{include_all('*.yaml', 'a', 'b')}}", "include_all: wrong number of arguments, 3"),
+        ("a: {{include_all('" + "x" * 5000 + "/*.yaml')}}", "cannot look for"),
+        ("a: {{include('" + "x" * 5000 + "')}}", "no file"),
+        ("a: {{path_exists(3)}}", "read `3`, expected the name of a file"),
         ("a: {{" + "(" * 200 + "1" + ")" * 200 + "}}", "parentheses nested more than 32 deep"),
     ],
 )
@@ -160,6 +165,40 @@ def test_what_is_not_read_is_refused(folder: Path, text: str, message: str) -> N
     found = refusal(text, depth="1", x="1")
     assert message in found
     assert found.startswith("top.yaml:1:")
+
+
+def test_a_mistake_of_ours_in_a_function_is_no_mistake_of_the_template() -> None:
+    def broken(value: object) -> str:
+        raise TypeError("a bug")
+
+    with pytest.raises(TypeError, match="a bug"):
+        evaluate("f(1)", {}, {"f": broken})
+
+
+def nested(levels: int, inside: str) -> str:
+    return "[" * levels + inside + "]" * levels
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_included_counts_towards_the_depth_that_is_read() -> None:
+    Path("deep.yaml").write_text(nested(40, "a"))
+    Path("between.yaml").write_text("k: " + nested(10, "{{include('deep.yaml')}}") + "\n")
+    told = "nested more than 64 deep (with what is included), the most that is read"
+    for levels, file, inside in ((24, "deep.yaml", 40), (13, "between.yaml", 51)):
+        include = "{{include('" + file + "')}}"
+        assert levels - 1 + inside < 64 <= levels + inside
+        assert told not in refusal("mapper: " + nested(levels - 1, include) + "\n")
+        assert refusal(f"a: 1\nmapper: {nested(levels, include)}\n") == f"top.yaml:2:{9 + levels}: {told}"
+
+
+@pytest.mark.parametrize("text", ["a: [%s]\n", "a: &a [%s]\nb: *a\n", "a:\n- %s\n"])
+@pytest.mark.usefixtures("folder")
+def test_what_is_included_counts_towards_the_nodes_that_are_read_each_time(text: str) -> None:
+    Path("wide.yaml").write_text(f"[{'a, ' * 30_000}a]\n")
+    many = ", ".join(["{{part}}"] * 8)
+    found = refusal("{% set part = include('wide.yaml') %}" + text % (f"[{many}]"))
+    assert found.startswith("top.yaml:")
+    assert "more than 200000 values (what is included counted in full), the most that is read" in found
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ one takes time and memory in proportion to its length.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -73,6 +74,12 @@ def value_of(text: str) -> Value:
 def text_of(value: Value) -> str:
     """What a value is in the text, as Jinja prints it."""
     return value.mark if isinstance(value, Inserted) else str(value)
+
+
+def _called(signature: inspect.Signature) -> str:
+    """`(name, [key])`: what a function takes, and what may be left out."""
+    parameters = signature.parameters.values()
+    return f"({', '.join(each.name if each.default is each.empty else f'[{each.name}]' for each in parameters)})"
 
 
 def _unset(value: _Unset, variables: Mapping[str, Value]) -> ExpressionError:
@@ -214,11 +221,13 @@ class _Parser:
         if function is None:
             message = f"unknown function {show(name)}"
             raise ExpressionError(message, did_you_mean(name, tuple(self._functions), what="known functions"))
+        expected = inspect.signature(function)
         try:
-            return function(*arguments)
+            expected.bind(*arguments)
         except TypeError as error:
             message = f"{name}: wrong number of arguments, {len(arguments)}"
-            raise ExpressionError(message) from error
+            raise ExpressionError(message, f"it is called as {name}{_called(expected)}") from error
+        return function(*arguments)
 
     def _arguments(self) -> list[Value]:
         """The values up to the closing parenthesis."""

@@ -14,10 +14,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
+from quantloom.errors import SpecError
 from quantloom.spec.reader import did_you_mean, show
 from quantloom.spec.yaml_nodes import (
+    MAX_DEPTH,
+    MAX_NODES,
     Dialect,
     MappingNode,
     Node,
@@ -37,6 +40,8 @@ _ENDINGS: Final = (".yaml", ".yml", ".json", ".jinja", ".jinja2")
 _MAX_FILES = 200
 _MAX_DEPTH = 8
 _MAX_CHARACTERS = 8 << 20
+_TOO_MANY = f"more than {MAX_NODES} values (what is included counted in full), the most that is read"
+_TOO_DEEP = f"nested more than {MAX_DEPTH} deep (with what is included), the most that is read"
 _STRIDE = 1 << 24  # lines of included files are counted from multiples of this
 
 
@@ -120,7 +125,7 @@ class _Session:
         self._folders: list[Path] = []
         self._files = 0
         self._characters = 0
-        self.inserted: dict[str, Node] = {}
+        self.inserted: dict[str, _Inserted] = {}
 
     def node_of(self, where: str, text: str, depth: int) -> Node:
         """The root node of a file, with what it includes in place."""
@@ -132,7 +137,7 @@ class _Session:
             raise _Stopped
         rendered = "".join(region.parts)
         shifted = _Shifted(self.problems, number * _STRIDE) if number else self.problems
-        return self._filled(decode(rendered, shifted), number * _STRIDE)
+        return _Filling(self, number * _STRIDE).filled(decode(rendered, shifted), 0)
 
     def find(self, name: Value, here: Path) -> Path | None:
         """The file of this name beside the file at hand or in an added folder, if it may be read."""
@@ -142,7 +147,10 @@ class _Session:
         outside = False
         for folder in (here, self.folder, *self._folders):
             path = folder / name
-            if not path.is_file():
+            try:
+                if not path.is_file():
+                    continue
+            except OSError:  # a name that no file can have
                 continue
             resolved = path.resolve()
             if any(resolved.is_relative_to(root) for root in self._roots):
@@ -179,22 +187,71 @@ class _Session:
         return where, text
 
     def insert(self, node: Node) -> Inserted:
-        """Keep a node under a mark, which stands for it in the text."""
+        """Keep a node under a mark, which stands for it in the text. Raises ExpressionError if it is too large."""
+        size, height = _measured(node)
+        if size > MAX_NODES:
+            raise ExpressionError(_TOO_MANY)
         mark = f"\ue000{len(self.inserted)}\ue000"
-        self.inserted[mark] = node
+        self.inserted[mark] = _Inserted(node, size, height)
         return Inserted(mark=mark)
 
-    def _filled(self, node: Node, shift: int) -> Node:
-        """The node with its lines counted from `shift`, and with marks replaced by what they stand for."""
+
+@dataclass(frozen=True, slots=True)
+class _Inserted:
+    """A part of another file, how many nodes it has and how deep they are nested; 0 is text alone."""
+
+    node: Node
+    size: int
+    height: int
+
+
+def _measured(node: Node) -> tuple[int, int]:
+    """How many nodes there are (a count above MAX_NODES is not finished), and how deep they are nested."""
+    if isinstance(node, ScalarNode):
+        return 1, 0
+    size, height = 1, 0
+    for key, child in ((None, item) for item in node.items) if isinstance(node, SequenceNode) else node.entries:
+        if size > MAX_NODES:
+            break
+        below = _measured(child)
+        size += below[0] + (key is not None)
+        height = max(height, below[1])
+    return size, height + 1
+
+
+class _Filling:
+    """Puts what is included in the place of its marks, within the limits of one file. shift: where lines count from."""
+
+    def __init__(self, session: _Session, shift: int) -> None:
+        self._session = session
+        self._shift = shift
+        self._size = 0
+
+    def filled(self, node: Node, depth: int) -> Node:
+        """The node with its lines counted from the shift. depth: of the collections around it."""
+        known = self._session.inserted.get(node.text.strip()) if isinstance(node, ScalarNode) else None
+        self._size += 1 if known is None else known.size
+        if self._size > MAX_NODES:
+            self._refuse(node, _TOO_MANY)
+        if depth + (known.height if known is not None else not isinstance(node, ScalarNode)) > MAX_DEPTH:
+            self._refuse(node, _TOO_DEEP)
+        if known is not None:
+            return known.node
         if isinstance(node, ScalarNode):
-            known = self.inserted.get(node.text.strip())
-            return known if known is not None else replace(node, line=node.line + shift)
+            return replace(node, line=node.line + self._shift)
         if isinstance(node, SequenceNode):
-            return replace(node, line=node.line + shift, items=tuple(self._filled(item, shift) for item in node.items))
+            items = tuple(self.filled(item, depth + 1) for item in node.items)
+            return replace(node, line=node.line + self._shift, items=items)
+        self._size += len(node.entries)
         entries = tuple(
-            (replace(key, line=key.line + shift), self._filled(value, shift)) for key, value in node.entries
+            (replace(key, line=key.line + self._shift), self.filled(value, depth + 1)) for key, value in node.entries
         )
-        return replace(node, line=node.line + shift, entries=entries)
+        return replace(node, line=node.line + self._shift, entries=entries)
+
+    def _refuse(self, node: Node, message: str) -> NoReturn:
+        place = self._session.problems.place(node.line + self._shift, node.column)
+        located = f"{place}: {message}"
+        raise SpecError(located)
 
 
 class _Shifted(Problems):
@@ -317,11 +374,20 @@ class _Renderer:
     def _include_all(self, pattern: Value, key: Value = "") -> Value:
         folder, _, name = text_of(pattern).rpartition("/")
         items: list[Node] = []
-        for path in sorted((self._here / folder).glob(name)) if name and "**" not in name else ():
+        for path in self._matching(folder, name):
             where, text = self._session.read(f"{folder}/{path.name}" if folder else path.name, self._here, self._depth)
             node = _part(self._session.node_of(where, text, self._depth + 1), text_of(key), where)
             items += node.items if isinstance(node, SequenceNode) else (node,)
+            if len(items) > MAX_NODES:
+                raise ExpressionError(_TOO_MANY)
         return self._session.insert(SequenceNode(line=1, column=1, items=tuple(items)))
+
+    def _matching(self, folder: str, name: str) -> list[Path]:
+        try:
+            return sorted((self._here / folder).glob(name)) if name and "**" not in name else []
+        except (OSError, ValueError, NotImplementedError) as error:
+            message = f"cannot look for {show(name)}: {error}"
+            raise ExpressionError(message) from error
 
 
 def _after(position: tuple[int, int], text: str) -> tuple[int, int]:

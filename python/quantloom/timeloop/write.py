@@ -257,14 +257,19 @@ def _letters(dims: Sequence[str]) -> str:
     return ("" if all(len(dim) == 1 for dim in dims) else ",").join(dims)
 
 
-def _directive(level: str, kind: str, loops: Sequence[tuple[str, int]], dims: Sequence[str]) -> list[str]:
+def factors_and_order(loops: Sequence[tuple[str, int]], dims: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`C=4` for every dim, and the dims from inner to outer, as Timeloop has them. loops: from outer to inner."""
     factors = dict(loops)
-    order = [dim for dim, _ in reversed(loops)]
-    order += [dim for dim in dims if dim not in factors]
+    order = [dim for dim, _ in reversed(loops)] + [dim for dim in dims if dim not in factors]
+    return [f"{dim}={factors.get(dim, 1)}" for dim in dims], order
+
+
+def _directive(level: str, kind: str, loops: Sequence[tuple[str, int]], dims: Sequence[str]) -> list[str]:
+    factors, order = factors_and_order(loops, dims)
     return [
         f"  - target: {level}",
         f"    type: {kind}",
-        f"    factors: {' '.join(f'{dim}={factors.get(dim, 1)}' for dim in dims)}",
+        f"    factors: {' '.join(factors)}",
         f"    permutation: {_letters(order)}",
     ]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from quantloom._core import Arch, Arithmetic, Constraint, Level, Mapping, Workload
 from quantloom.errors import MappingError
 from quantloom.spec.arch_text import number
-from quantloom.timeloop.write import action_line, check_name, storage_attributes, unsaid
+from quantloom.timeloop.write import action_line, check_name, factors_and_order, storage_attributes, unsaid
 
 __all__ = ["dump_architecture_v04", "dump_constraints_v04", "dump_mapping_v04", "dump_tables_v04", "unsaid_v04"]
 
@@ -222,13 +222,11 @@ def _body(constraint: Constraint) -> dict[str, str]:
 
 
 def _loops(target: str, kind: str, loops: Sequence[tuple[str, int]], dims: Sequence[str]) -> list[str]:
-    factors = dict(loops)
-    order = [dim for dim, _ in reversed(loops)]
-    order += [dim for dim in dims if dim not in factors]
+    factors, order = factors_and_order(loops, dims)
     return [
         f"  - target: {target}",
         f"    type: {kind}",
-        f"    factors: [{', '.join(f'{dim}={factors.get(dim, 1)}' for dim in dims)}]",
+        f"    factors: [{', '.join(factors)}]",
         f"    permutation: [{', '.join(order)}]",
     ]
 
