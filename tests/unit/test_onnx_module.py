@@ -183,3 +183,48 @@ def test_the_search_takes_an_onnx_file_with_its_weights(tmp_path: Path) -> None:
     wanted = np.concatenate([session.run(None, {"x": image[None].numpy()})[0] for image in images])
     with torch.no_grad():
         np.testing.assert_allclose(traced.graph_module(images).numpy(), wanted, rtol=1e-3, atol=1e-3)
+
+
+def conditional(path: Path, condition: bool) -> str:
+    """A convolution, then a branch with weights of its own, or none; the condition is a constant."""
+    branches = {}
+    for name, taken in (("then_branch", True), ("else_branch", False)):
+        weights = numpy_helper.from_array(tensor(5, 4, 3, 3), "w")
+        scale = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(tensor(5, 1, 1), "c"))
+        made = [helper.make_node("Conv", ["a", "same"], ["b"]), scale, helper.make_node("Mul", ["b", "c"], ["u"])]
+        first = helper.make_node("Identity", ["w"], ["same"])
+        branches[name] = helper.make_graph(
+            [first, *made] if taken else [helper.make_node("Relu", ["a"], ["u"])],
+            name,
+            [],
+            [helper.make_tensor_value_info("u", TensorProto.FLOAT, None)],
+            [weights] if taken else [],
+        )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w"], ["a"], "conv"),
+            helper.make_node("If", ["cond"], ["y"], "choice", **branches),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(tensor(4, 3, 1, 1), "w"),
+            numpy_helper.from_array(np.array(condition), "cond"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_the_branch_that_is_taken_is_computed_with_its_own_weights(tmp_path: Path, condition: bool) -> None:
+    assert_computes_the_same(conditional(tmp_path / "n.onnx", condition), (1, 3, 6, 6))
+
+
+def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = conditional(tmp_path / "n.onnx", True), []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read.append(self) or original(self))
+    module_from_onnx(path, OnnxSizes())
+    assert read == [Path(path)]

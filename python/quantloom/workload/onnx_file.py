@@ -21,7 +21,7 @@ from quantloom.workload.onnx_sizes import MAX_EXTENT, OnnxSizes, fix_inputs
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["OnnxGraph", "OnnxNode", "load_onnx", "load_onnx_tensors"]
+__all__ = ["OnnxGraph", "OnnxNode", "load_onnx", "load_onnx_with_tensors"]
 
 OLDEST_OPSET = 7
 _KEPT_ELEMENTS = 4096  # of tensors whose values may matter for shapes
@@ -63,42 +63,26 @@ class OnnxGraph:
 
 def load_onnx(path: str, sizes: OnnxSizes) -> OnnxGraph:
     """The graph in a file. Raises SpecError naming what is wrong with it, WorkloadError if onnx is not installed."""
+    return _opened(path).read(sizes)
+
+
+def load_onnx_with_tensors(path: str, sizes: OnnxSizes) -> tuple[OnnxGraph, dict[str, Any]]:
+    """The graph, and by name the values of all initialisers and constants, as numpy arrays (which this room does not
+    import); those of branches that are taken too.
+
+    Raises as load_onnx, and SpecError for a tensor whose data cannot be read.
+    """
+    file = _opened(path)
+    return file.read(sizes), file.tensors()
+
+
+def _opened(path: str) -> _File:
     try:
         import onnx.shape_inference  # noqa: F401
     except ImportError as error:
         message = f"{path}: reading an ONNX file needs the package onnx: {error}"
         raise WorkloadError(message, hint="pip install quantloom[onnx]") from error
-    return _File(path, _parse(path)).read(sizes)
-
-
-def load_onnx_tensors(path: str) -> dict[str, Any]:  # Any: numpy arrays, which this room does not import
-    """The values of all initialisers and constants of a file that load_onnx() has read, by name.
-
-    Raises SpecError for a tensor whose data cannot be read.
-    """
-    from onnx import numpy_helper
-
-    graph = _parse(path).graph
-    found: dict[str, Any] = {}
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        attribute = next(iter(node.attribute), None)
-        if node.op_type == "Constant" and attribute is not None and attribute.name == "value":
-            tensors[node.output[0]] = attribute.t
-        elif node.op_type == "Constant" and attribute is not None and attribute.name.startswith(("value_i", "value_f")):
-            listed = list(attribute.ints) or list(attribute.floats)
-            numbers = {"value_int": attribute.i, "value_float": attribute.f}.get(attribute.name, listed)
-            tensors[node.output[0]] = _array_tensor(node.output[0], numbers)
-    for name, tensor in tensors.items():
-        try:
-            found[name] = numpy_helper.to_array(tensor, str(Path(path).parent))
-        except Exception as error:  # whatever numpy and onnx raise for data of the wrong size
-            message = f"{path}: tensor `{name}` of shape {list(tensor.dims)} cannot be read: {_first_line(error)}"
-            raise SpecError(message, hint="is the file whole?") from error
-    for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in found:
-            found[node.output[0]] = found[node.input[0]]
-    return found
+    return _File(path, _parse(path))
 
 
 def _parse(path: str) -> ModelProto:
@@ -138,6 +122,8 @@ class _File:
         self._graph: GraphProto = model.graph
         self._constants: dict[str, tuple[int, ...]] = {}
         self._values: dict[str, Any] = {}  # small constants, as numpy arrays
+        self._tensors: dict[str, TensorProto] = {}  # all initialisers and constants, however many elements they have
+        self._same: dict[str, str] = {}  # what an Identity writes, and what it reads
         self._declared: dict[str, ValueInfoProto] = {info.name: info for info in self._graph.value_info}
 
     def read(self, sizes: OnnxSizes) -> OnnxGraph:
@@ -157,6 +143,26 @@ class _File:
             constants=frozenset(self._constants),
             shapes=shapes,
         )
+
+    def tensors(self) -> dict[str, Any]:  # Any: numpy arrays
+        """The values of all tensors of the graph that read() has read."""
+        from onnx import numpy_helper
+
+        found: dict[str, Any] = {}
+        for name, tensor in self._tensors.items():
+            try:
+                found[name] = numpy_helper.to_array(tensor, str(Path(self._path).parent))
+            except Exception as error:  # whatever numpy and onnx raise for data of the wrong size
+                message = f"tensor `{name}` of shape {list(tensor.dims)} cannot be read: {_first_line(error)}"
+                raise self._error(message, "is the file whole?") from error
+        for name in self._same:
+            source, passed = name, set[str]()
+            while source in self._same and source not in found and source not in passed:
+                passed.add(source)
+                source = self._same[source]
+            if source in found:
+                found[name] = found[source]
+        return found
 
     def _error(self, message: str, hint: str) -> SpecError:
         return SpecError(f"{self._path}: {message}", hint=hint)
@@ -196,6 +202,7 @@ class _File:
 
         shape = self._tensor_shape(tensor)
         self._constants[tensor.name] = shape
+        self._tensors[tensor.name] = tensor
         if self._keep_values(tensor, shape):
             self._graph.initializer.append(tensor)
         elif all(info.name != tensor.name for info in self._graph.input):
@@ -265,6 +272,8 @@ class _File:
         return file.is_file() and entries.get("length", "").isdecimal() and int(entries["length"]) < _FOLDED_ELEMENTS
 
     def _take_constant(self, node: NodeProto) -> None:
+        if node.op_type == "Identity" and node.domain in _STANDARD and node.input and node.output:
+            self._same[node.output[0]] = node.input[0]
         if node.op_type != "Constant" or node.domain not in _STANDARD or len(node.output) != 1:
             return
         from onnx import numpy_helper
@@ -278,12 +287,14 @@ class _File:
             attribute.t.name = name
             shape = self._tensor_shape(attribute.t)
             self._keep_values(attribute.t, shape)
+            self._tensors[name] = attribute.t
         else:
             numbers = {"value_int": attribute.i, "value_float": attribute.f}.get(attribute.name)
             listed = list(attribute.ints) or list(attribute.floats)
             shape = () if numbers is not None else (len(listed),)
             tensor = _array_tensor(name, listed if numbers is None else numbers)
             self._values[name] = numpy_helper.to_array(tensor)
+            self._tensors[name] = tensor
         self._constants[name] = shape
 
     # ---- inputs --------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from quantloom.errors import UnsupportedOpError, WorkloadError
-from quantloom.workload.onnx_file import OnnxGraph, OnnxNode, load_onnx, load_onnx_tensors
+from quantloom.workload.onnx_file import OnnxGraph, OnnxNode, load_onnx_with_tensors
 from quantloom.workload.onnx_sizes import OnnxSizes
 
 __all__ = ["OPERATORS", "OnnxModule", "module_from_onnx"]
@@ -64,7 +64,7 @@ def module_from_onnx(path: str, sizes: OnnxSizes) -> tuple[OnnxModule, tuple[int
     Raises SpecError for a file that cannot be read, UnsupportedOpError with every node that is no module here,
     WorkloadError for a graph of several inputs or outputs or a batch other than 1.
     """
-    graph, tensors = load_onnx(path, sizes), load_onnx_tensors(path)
+    graph, tensors = load_onnx_with_tensors(path, sizes)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         message = f"{path}: {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, expected one image in, one out"
         raise WorkloadError(message, hint="its hardware costs are known all the same: quantloom map")
