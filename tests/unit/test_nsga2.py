@@ -8,15 +8,24 @@ import itertools
 import numpy as np
 import pytest
 
-from quantloom.errors import InfeasibleError, SearchError
+from quantloom.errors import InfeasibleError, SearchError, SpecError
 from quantloom.joint_search.config import SearchConfig
-from quantloom.joint_search.nsga2 import Nsga2Sampler, Nsga3Sampler, cross_uniformly, mutate
+from quantloom.joint_search.nsga2 import (
+    Nsga2Sampler,
+    Nsga3Sampler,
+    PaperSampler,
+    cross_layers,
+    cross_uniformly,
+    mutate,
+    mutate_one_gene,
+)
 from quantloom.joint_search.pareto import non_dominated
 from quantloom.joint_search.problem import problem_from_config
 from quantloom.joint_search.run import run_search
 from quantloom.joint_search.samplers import RandomSampler
+from quantloom.spec.search_config import parse_search_config
 from quantloom.testing.samplers import check_sampler
-from quantloom.testing.toy_search import toy_inputs
+from quantloom.testing.toy_search import ToyCosts, toy_inputs, toy_network
 
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=250, population=20)
 
@@ -37,7 +46,13 @@ def make_random(problem, start, random):
     return RandomSampler(problem, start, batch=10, random=random)
 
 
-@pytest.mark.parametrize("make", [make_nsga2, make_nsga3, make_random])
+def make_paper(problem, start, random):
+    return PaperSampler(
+        problem, start, population=10, crossover_probability=0.95, mutation_probability=0.1, random=random
+    )
+
+
+@pytest.mark.parametrize("make", [make_nsga2, make_nsga3, make_paper, make_random])
 def test_sampler_conforms_to_the_protocol(make):
     check_sampler(make)
 
@@ -47,6 +62,71 @@ def test_crossover_exchanges_genes_between_two_parents():
     children = cross_uniformly(parents, np.random.default_rng(0))
     assert (children.sum(axis=0) == 1).all()
     assert 0.4 < children[0].mean() < 0.6
+
+
+def test_layers_are_exchanged_whole_or_reset():
+    layer_of_gene = np.array([0, 1, 2, 0, 1])
+    parents = np.stack([np.zeros((4000, 5), dtype=np.int64), np.ones((4000, 5), dtype=np.int64)])
+    children = cross_layers(parents, layer_of_gene, np.full(5, 7), 0.95, np.random.default_rng(0))
+    assert (children[:, :, 0] == children[:, :, 3]).all()
+    assert (children[:, :, 1] == children[:, :, 4]).all()
+    assert (children == 7).mean() == pytest.approx(0.05, abs=0.005)
+    assert (children == 1).mean() == pytest.approx(0.475, abs=0.01)
+    kept = (children != 7).all(axis=0)
+    assert (children.sum(axis=0)[kept] == 1).all()
+
+
+def test_one_gene_of_some_children_is_drawn_anew():
+    counts = np.array([1, 2, 50, 50])
+    candidates = np.random.default_rng(0).integers(counts, size=(20_000, 4))
+    mutated = mutate_one_gene(candidates, counts, 0.1, np.random.default_rng(1))
+    assert ((mutated >= 0) & (mutated < counts)).all()
+    changed = (mutated != candidates).sum(axis=1)
+    assert changed.max() == 1
+    assert changed.mean() == pytest.approx(0.1 * (0 + 0.5 + 0.98 + 0.98) / 4, rel=0.1)
+
+
+def test_the_preset_paper_is_the_search_of_the_released_code():
+    """7 uniform individuals, then 25 broods of 10 over bits 2..8 of weights and inputs, the logits at 8."""
+    network = toy_network(8)
+    config = SearchConfig.preset("paper", model="toy", arch="toy", seed=1)
+    costs = ToyCosts(network, tuple(range(2, 9)))
+    inputs = dataclasses.replace(toy_inputs(8), costs=costs, evaluator=Wide(), sensitivity=None)
+    front = run_search(config, inputs)
+    problem = problem_from_config(network, inputs.costs, config)
+    assert [gene.name for gene in problem.genes] == [f"{kind}{i}" for kind in ("layer", "edge") for i in range(8)]
+    assert problem.fixed[-1] == 8
+    assert [baseline.uniform_bits for baseline in front.baselines] == [2, 3, 4, 5, 6, 7, 8]
+    assert (len(front.candidates), len(front.hypervolume)) == (7 + 25 * 10, 26)
+    assert front.objectives == ("error", "sum_edp")
+    assert front.seeds == ()
+
+
+def test_what_is_given_beside_a_preset_counts_more():
+    text = "model: m\narch: a\npreset: paper\ngenerations: 3\n"
+    read = parse_search_config(text, "c.yaml")
+    assert read == SearchConfig.preset("paper", model="m", arch="a", generations=3)
+    assert read.weight_bits == tuple(range(2, 9))
+    with pytest.raises(SpecError, match=r"c.yaml:3:9: preset: unknown preset `papre`\n  hint: did you mean `paper`"):
+        parse_search_config(text.replace("paper", "papre"), "c.yaml")
+    with pytest.raises(SearchError, match="unknown preset 'papers'"):
+        SearchConfig.preset("papers", model="m", arch="a")
+
+
+class Wide:
+    """An accuracy for all bits."""
+
+    name = "wide"
+
+    def accuracy(self, assignment):
+        return 0.9 - sum(2.0**-b for b in (*assignment.weights, *assignment.groups)) / 20
+
+    accuracy_test = accuracy
+
+    def float_accuracy(self):
+        return 0.9
+
+    float_accuracy_test = float_accuracy
 
 
 def test_mutation_stays_within_the_choices_and_changes_what_it_hits():

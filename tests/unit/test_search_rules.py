@@ -260,3 +260,20 @@ def test_the_command_line_takes_a_file_of_rules(tmp_path):
     (tmp_path / "rules.yaml").write_text(RULES)
     args = build_parser().parse(["search", "--demo", "--rules", str(tmp_path / "rules.yaml")])
     assert _read_config(args).rules == CONFIG.rules
+
+
+def test_the_command_line_takes_limits_and_presets(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("model: m\narch: a\nbounds: {edp: 5, cycles: 7}\n")
+    words = ["--limit", "energy_pj<=2e7", "--limit", "edp <= 3", "--preset", "paper", "--evaluations", "20"]
+    config = _read_config(build_parser().parse(["search", str(tmp_path / "c.yaml"), *words]))
+    assert config.bounds == {"energy_pj": 2e7, "edp": 3.0, "cycles": 7.0}
+    assert (config.evaluations, config.sampler, config.objectives) == (20, "nsga2_paper", ("error", "sum_edp"))
+    for bad, said in (
+        ("energy<=2", "unknown objective 'energy'; did you mean energy_pj?"),
+        ("energy_pj<2", "expected OBJECTIVE<=VALUE with a value above 0, such as energy_pj<=2e7"),
+        ("energy_pj<=0", "expected OBJECTIVE<=VALUE"),
+        ("energy_pj<=nan", "expected OBJECTIVE<=VALUE"),
+    ):
+        with pytest.raises(SystemExit):
+            build_parser().parse(["search", "--demo", "--limit", bad])
+        assert said in capsys.readouterr().err

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from dataclasses import fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +17,7 @@ from quantloom.cli.progress import Progress
 from quantloom.cli.saved import check_writable
 from quantloom.cli.store_option import opened_store
 from quantloom.errors import QuantloomError, SearchError
-from quantloom.joint_search.config import RIVALS
+from quantloom.joint_search.config import OBJECTIVES, PRESETS, RIVALS
 
 if TYPE_CHECKING:
     from quantloom.joint_search.config import SearchConfig
@@ -58,6 +60,19 @@ def add_parser(commands: Subparsers) -> Parser:
         help="search in this way too, with as many evaluations, and say what is saved against it; may be repeated",
     )
     parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        help="settings under a name, instead of those of CONFIG.yaml; paper: as in the code of arXiv 2404.05368",
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="OBJECTIVE<=VALUE",
+        action="append",
+        type=_limit,
+        help=f"only assignments with at most this value of one of {', '.join(OBJECTIVES)}, such as 'energy_pj<=2e7'; "
+        "may be repeated",
+    )
+    parser.add_argument(
         "--rules",
         metavar="FILE",
         help="rules on the bits, a YAML file: fixed tensors, bits that single ones may have, ties; instead of those of "
@@ -81,6 +96,24 @@ def add_parser(commands: Subparsers) -> Parser:
     add_store(parser)
     parser.set_defaults(run=run)
     return parser
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """Read OBJECTIVE<=VALUE."""
+    name, sign, value = (part.strip() for part in text.partition("<="))
+    try:
+        bound = float(value)
+    except ValueError:
+        bound = math.nan
+    if not sign or not 0 < bound < math.inf:
+        message = f"{text!r}: expected OBJECTIVE<=VALUE with a value above 0, such as energy_pj<=2e7"
+        raise argparse.ArgumentTypeError(message)
+    if name not in OBJECTIVES:
+        near = get_close_matches(name, OBJECTIVES, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"choose among {', '.join(OBJECTIVES)}"
+        message = f"unknown objective {name!r}; {hint}"
+        raise argparse.ArgumentTypeError(message)
+    return name, bound
 
 
 def run(args: argparse.Namespace) -> None:
@@ -121,23 +154,24 @@ def _read_config(args: argparse.Namespace) -> SearchConfig:
     given = [args.config is not None, args.demo, args.resume is not None]
     if sum(given) != 1:
         args.parser.error("give one of CONFIG.yaml, --demo and --resume DIR")
-    changes: dict[str, Any] = {  # Any: the values have the types of SearchConfig's fields
-        key: getattr(args, key) for key in ("evaluations", "seed") if getattr(args, key) is not None
-    }
+    changes: dict[str, Any] = dict(PRESETS[args.preset]) if args.preset is not None else {}  # Any: as in PRESETS
+    changes |= {key: getattr(args, key) for key in ("evaluations", "seed") if getattr(args, key) is not None}
     if args.compare is not None:
         changes["compare"] = tuple(dict.fromkeys(args.compare))
     if args.rules is not None:
         changes["rules"] = load_search_rules(args.rules)
     if args.resume is not None:
-        if changes or args.output is not None:
+        if changes or args.limit or args.output is not None:
             args.parser.error("--resume goes on with the settings and in the directory of the run; give nothing else")
         return _config_of_run(Path(args.resume))
     if args.demo:
         from quantloom.assemble import demo_config
 
         changes.setdefault("cost_model", default_cost_model())
-        return replace(demo_config(), **changes)
-    return replace(load_search_config(args.config), **changes)
+        config = demo_config()
+    else:
+        config = load_search_config(args.config)
+    return replace(config, **changes, bounds={**config.bounds, **dict(args.limit or ())})
 
 
 def _config_of_run(directory: Path) -> SearchConfig:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 from quantloom.errors import SearchError
 from quantloom.joint_search.rules import SearchRules
 
-__all__ = ["OBJECTIVES", "RIVALS", "SAMPLERS", "Objective", "RivalName", "SamplerName", "SearchConfig"]
+__all__ = ["OBJECTIVES", "PRESETS", "RIVALS", "SAMPLERS", "Objective", "RivalName", "SamplerName", "SearchConfig"]
 
 Objective = Literal["error", "energy_pj", "cycles", "edp", "sum_edp", "weight_bits", "peak_activation_bits", "bops"]
 """error: 1 - accuracy on the validation split. energy_pj, cycles: sums over layers. edp: energy times cycles of the
@@ -18,7 +18,7 @@ whole network, pJ*cycles. sum_edp: the sum of the layers' own products, pJ*cycle
 peak_activation_bits: of the edges alive at the same time, at the worst moment (activation_memory.py). bops: bit
 operations, the sum over layers of multiplications x bits of weights x bits of inputs (arXiv 2005.07093)."""
 
-SamplerName = Literal["nsga2", "nsga3", "random"]
+SamplerName = Literal["nsga2", "nsga3", "nsga2_paper", "random"]
 
 RivalName = Literal["memory_only", "random", "no_synergy"]
 """A search to compare with. memory_only: blind to the accelerator, for weight memory. random: bits drawn at random.
@@ -27,6 +27,26 @@ no_synergy: on mappings fixed to the best ones at 8 bits."""
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)
 RIVALS: Final[tuple[RivalName, ...]] = get_args(RivalName)
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {  # Any: the values have the types of SearchConfig's fields
+    # The released code of arXiv 2404.05368 (its defaults; the paper does not give them): 7 uniform individuals, 10
+    # parents and 10 children, 25 generations of children, bits 2..8 of the weights and the inputs of every layer.
+    "paper": {
+        "sampler": "nsga2_paper",
+        "objectives": ("error", "sum_edp"),
+        "population": 10,
+        "generations": 26,  # the uniform individuals are the first one here
+        "evaluations": 7 + 25 * 10,
+        "seeds": 0,
+        "weight_bits": tuple(range(2, 9)),
+        "activation_bits": tuple(range(2, 9)),
+        "input_bits": None,
+        "output_bits": 8,
+        "crossover_probability": 0.95,
+        "mutation_probability": 0.1,
+    },
+}
+"""Settings under a name; those given beside it count more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +61,10 @@ class SearchConfig:
     how many starting points are taken from the additive accuracy proxy; 0 for none. weight_bits, activation_bits: the
     bits a gene may take; None for one for each packing class of the architecture. input_bits, output_bits: bits of
     the network's input and of its logits, not searched; None to search them too. rules: fixed tensors, bits that single
-    ones may have, ties; they count more than all of these. crossover_probability: of a pair of
-    parents. mutation_probability: of each gene; None for 1 / number of genes. compare: searches made beside this one,
-    each with as many evaluations of its own; what another one has measured costs them no time.
+    ones may have, ties; they count more than all of these. crossover_probability: of a pair of parents.
+    mutation_probability: of each gene; None for 1 / number of genes. Of nsga2_paper instead: of a layer to come from a
+    parent, else it is reset to 8 bits; of a child to change one gene, None for 0.1. compare: searches made beside this
+    one, each with as many evaluations of its own; what another one has measured costs them no time.
     Raises SearchError on impossible values.
     """
 
@@ -119,6 +140,12 @@ class SearchConfig:
             "bounds": {str(name): bound for name, bound in self.bounds.items()},
             **({"rules": self.rules.to_dict()} if self.rules else {}),
         }
+
+    @classmethod
+    def preset(cls, name: str, **settings: Any) -> SearchConfig:
+        """Return the settings of one of PRESETS, with others given beside or instead. Raises SearchError."""
+        _check_choice("preset", name, tuple(PRESETS))
+        return cls(**{**PRESETS[name], **settings})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchConfig:

@@ -29,10 +29,14 @@ from quantloom.joint_search.pareto import FloatArray
 from quantloom.joint_search.problem import IntArray, SearchProblem
 from quantloom.joint_search.samplers import unseen_candidates
 
-__all__ = ["Nsga2Sampler", "Nsga3Sampler", "cross_uniformly", "mutate"]
+__all__ = [
+    *("Nsga2Sampler", "Nsga3Sampler", "PaperSampler", "cross_layers", "cross_uniformly", "mutate"),
+    "mutate_one_gene",
+]
 
 _HUGE = 1e60  # stands for infinity in pymoo's arithmetic
 _MAX_MATINGS = 20  # rounds in search of children never seen, before a smaller brood is taken
+_RESET_BITS = 8  # of a layer that comes from no parent, in PaperSampler
 _NEIGHBOUR_SHARE = 0.7  # of the mutations; the others draw any other bit-width
 
 
@@ -59,8 +63,7 @@ class Nsga2Sampler:
         self._population = population
         self._random = random
         self._seen: set[bytes] = {candidate.tobytes() for candidate in start}
-        first = self._filled_up(start)
-        rate = 1.0 / len(problem.genes) if mutation_probability is None else mutation_probability
+        first = self._first(start)
         self._pymoo_problem = Problem(
             n_var=len(problem.genes),
             n_obj=len(problem.objectives),
@@ -72,8 +75,8 @@ class Nsga2Sampler:
         self._algorithm = self._make_algorithm(
             pop_size=population,
             sampling=first,
-            crossover=_UniformCrossover(crossover_probability),
-            mutation=_StepMutation(problem.choice_counts, rate),
+            crossover=self._crossover(crossover_probability),
+            mutation=self._mutation(mutation_probability),
             eliminate_duplicates=_NeverAgain(self._seen),
         )
         self._algorithm.mating.n_max_iterations = _MAX_MATINGS
@@ -83,6 +86,17 @@ class Nsga2Sampler:
 
     def _make_algorithm(self, **options: Any) -> Any:  # pymoo is untyped
         return NSGA2(**options)
+
+    def _first(self, start: IntArray) -> IntArray:
+        """Return the first generation."""
+        return self._filled_up(start)
+
+    def _crossover(self, probability: float) -> Crossover:
+        return _UniformCrossover(probability)
+
+    def _mutation(self, probability: float | None) -> Mutation:
+        rate = 1.0 / len(self._problem.genes) if probability is None else probability
+        return _StepMutation(self._problem.choice_counts, rate)
 
     def ask(self) -> IntArray:
         """Return the first generation, then children that were never proposed before; empty once none are left."""
@@ -126,6 +140,58 @@ class Nsga3Sampler(Nsga2Sampler):
         while math.comb(objectives + partitions, partitions + 1) <= self._population:
             partitions += 1
         return NSGA3(get_reference_directions("das-dennis", objectives, n_partitions=partitions), **options)
+
+
+class PaperSampler(Nsga2Sampler):
+    """NSGA-II with the operators of the released code of arXiv 2404.05368; the preset `paper` has its settings.
+
+    The first generation is the start alone. A child has each layer (its weights, and the edge it reads unless an
+    earlier layer does) from either parent, or with 1 - crossover_probability at 8 bits; with mutation_probability one
+    of its genes is drawn anew. Unlike there no candidate is evaluated twice.
+    """
+
+    def _first(self, start: IntArray) -> IntArray:
+        return start if len(start) else self._filled_up(start)
+
+    def _crossover(self, probability: float) -> Crossover:
+        return _LayerCrossover(_layer_of_genes(self._problem), self._problem.nearest(_RESET_BITS), probability)
+
+    def _mutation(self, probability: float | None) -> Mutation:
+        return _OneGeneMutation(self._problem.choice_counts, 0.1 if probability is None else probability)
+
+
+def _layer_of_genes(problem: SearchProblem) -> IntArray:
+    """Return for each gene the first layer whose weights or input it sets; genes of outputs alone follow the layers."""
+    first: dict[int, int] = {}
+    for i, (weights, inputs, _) in enumerate(problem.layer_variables):
+        first.setdefault(weights, i)
+        first.setdefault(inputs, i)
+    unread = len(problem.network.layers)
+    layers = [min(first.get(v, unread + g) for v in gene.variables) for g, gene in enumerate(problem.genes)]
+    numbered: IntArray = np.unique(layers, return_inverse=True)[1].astype(np.int64)
+    return numbered
+
+
+def cross_layers(
+    parents: IntArray, layer_of_gene: IntArray, reset: IntArray, kept: float, random: np.random.Generator
+) -> IntArray:
+    """Take each layer's genes from either parent, or with 1 - kept from `reset`. (2, pairs, genes) in and out."""
+    shape = (*parents.shape[:2], int(layer_of_gene.max()) + 1)
+    swap = (random.random(shape[1:]) < 0.5)[:, layer_of_gene]
+    is_reset = (random.random(shape) >= kept)[:, :, layer_of_gene]
+    children: IntArray = np.where(is_reset, reset, np.where(swap, parents[::-1], parents))
+    return children
+
+
+def mutate_one_gene(
+    candidates: IntArray, choice_counts: IntArray, probability: float, random: np.random.Generator
+) -> IntArray:
+    """Draw one gene of a candidate anew, among all its choices, with this probability for each candidate."""
+    rows = np.flatnonzero(random.random(len(candidates)) < probability)
+    genes = random.integers(len(choice_counts), size=len(rows))
+    mutated: IntArray = candidates.copy()
+    mutated[rows, genes] = random.integers(choice_counts[genes])
+    return mutated
 
 
 def cross_uniformly(parents: IntArray, random: np.random.Generator) -> IntArray:
@@ -174,6 +240,27 @@ class _StepMutation(Mutation):  # type: ignore[misc]  # pymoo is untyped
 
     def _do(self, problem: Any, X: IntArray, *args: Any, random_state: Any = None, **kwargs: Any) -> IntArray:
         return mutate(X, self._choice_counts, self._rate, random_state)
+
+
+class _LayerCrossover(Crossover):  # type: ignore[misc]  # pymoo is untyped
+    def __init__(self, layer_of_gene: IntArray, reset: IntArray, kept: float) -> None:
+        super().__init__(n_parents=2, n_offsprings=2, prob=1.0)
+        self._layer_of_gene = layer_of_gene
+        self._reset = reset
+        self._kept = kept
+
+    def _do(self, problem: Any, X: IntArray, *args: Any, random_state: Any = None, **kwargs: Any) -> IntArray:
+        return cross_layers(X, self._layer_of_gene, self._reset, self._kept, random_state)
+
+
+class _OneGeneMutation(Mutation):  # type: ignore[misc]  # pymoo is untyped
+    def __init__(self, choice_counts: IntArray, probability: float) -> None:
+        super().__init__(prob=1.0)
+        self._choice_counts = choice_counts
+        self._probability = probability
+
+    def _do(self, problem: Any, X: IntArray, *args: Any, random_state: Any = None, **kwargs: Any) -> IntArray:
+        return mutate_one_gene(X, self._choice_counts, self._probability, random_state)
 
 
 class _NeverAgain(DuplicateElimination):  # type: ignore[misc]  # pymoo is untyped

@@ -192,7 +192,7 @@ class SearchProblem:
         if free:
             return tuple(sorted(set(free[0]).intersection(*free)))
         every = sorted({b for gene in self.genes for b in gene.bits})
-        different = {self._nearest(b).tobytes(): b for b in every}
+        different = {self.nearest(b).tobytes(): b for b in every}
         return tuple(different.values())
 
     @property
@@ -208,13 +208,14 @@ class SearchProblem:
         if bits not in self.uniform_bits:
             message = f"{bits} bits are not allowed for every tensor; uniform baselines are {list(self.uniform_bits)}"
             raise SearchError(message)
-        return self._nearest(bits)
+        return self.nearest(bits)
 
     def uniform_bits_of(self, candidate: IntArray) -> int:
         """Return the bits of the uniform baseline that this candidate is."""
         return next(b for b in self.uniform_bits if np.array_equal(self.uniform(b), candidate))
 
-    def _nearest(self, bits: int) -> IntArray:
+    def nearest(self, bits: int) -> IntArray:
+        """Return the candidate with these bits in every gene, or the next wider ones it may have, or its widest."""
         at = [min(bisect_left(gene.bits, bits), len(gene.bits) - 1) for gene in self.genes]
         return np.array(at, dtype=np.int64)
 

@@ -165,10 +165,10 @@ def _make_sampler(problem: SearchProblem, config: SearchConfig, start: IntArray)
     random = np.random.default_rng(config.seed)
     if config.sampler == "random":
         return RandomSampler(problem, start, batch=config.population, random=random)
-    from quantloom.joint_search.nsga2 import Nsga2Sampler, Nsga3Sampler
+    from quantloom.joint_search.nsga2 import Nsga2Sampler, Nsga3Sampler, PaperSampler
 
-    make = Nsga3Sampler if config.sampler == "nsga3" else Nsga2Sampler
-    return make(
+    makers = {"nsga2": Nsga2Sampler, "nsga3": Nsga3Sampler, "nsga2_paper": PaperSampler}
+    return makers[config.sampler](
         problem,
         start,
         population=config.population,

@@ -4,6 +4,7 @@
     arch: eyeriss
     objectives: [error, energy_pj]        # also cycles, edp, sum_edp, weight_bits, peak_activation_bits, bops
     bounds: {weight_bits: 800000}         # upper bounds, in the objectives' units
+    preset: paper                         # settings under a name; those in the file count more
     evaluations: 400
     weight_bits: [2, 3, 4, 5, 8]
     output_bits: searched                 # instead of 8
@@ -21,7 +22,7 @@ from os import PathLike
 from typing import Any
 
 from quantloom.errors import QuantloomError
-from quantloom.joint_search.config import OBJECTIVES, RIVALS, SAMPLERS, SearchConfig
+from quantloom.joint_search.config import OBJECTIVES, PRESETS, RIVALS, SAMPLERS, SearchConfig
 from quantloom.spec.reader import Field, read_document
 from quantloom.spec.search_rules import read_search_rules
 from quantloom.spec.yaml_nodes import read_text
@@ -47,7 +48,9 @@ def parse_search_config(text: str, where: str) -> SearchConfig:
 
 
 def _read_root(root: Field) -> SearchConfig | None:
-    record = root.record([f.name for f in fields(SearchConfig)], "a mapping with model, arch and more")
+    record = root.record(["preset", *(f.name for f in fields(SearchConfig))], "a mapping with model, arch and more")
+    preset = record.optional("preset")
+    defaults = PRESETS[preset.choice(tuple(PRESETS), "preset")] if preset is not None else {}
     for key, what in _NEEDED.items():
         record.required(key, what)
     # the values have the types of SearchConfig's fields, one reader for each; no type can say so of a mapping
@@ -55,7 +58,7 @@ def _read_root(root: Field) -> SearchConfig | None:
         key: read(field) for key, read in _READERS.items() if (field := record.optional(key)) is not None
     }
     try:
-        return SearchConfig(**values) if _NEEDED.keys() <= values.keys() else None
+        return SearchConfig(**{**defaults, **values}) if _NEEDED.keys() <= values.keys() else None
     except QuantloomError as error:
         root.fail(error.message, error.hint)
         return None
