@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from quantloom import cost_table, load_arch
-from quantloom.joint_search.config import SearchConfig
+from quantloom.joint_search.config import RivalName, SearchConfig
 from quantloom.joint_search.run import SearchInputs, run_search
 from quantloom.testing.toy_search import TOY_BITS, ToyEvaluator, toy_inputs
 from quantloom.workload.network import BitAssignment
@@ -51,9 +51,14 @@ def inputs(*, name: str = "toy", stops: bool = False) -> SearchInputs:
     )
 
 
-def finished_run(directory: Path, *, name: str = "toy") -> Path:
+def finished_run(directory: Path, *, name: str = "toy", compare: tuple[RivalName, ...] = ()) -> Path:
     """A directory with a finished run; its picture is left empty by callers that need none."""
-    run_search(CONFIG, inputs(name=name), directory=directory, command=["quantloom", "search", name])
+    run_search(
+        dataclasses.replace(CONFIG, compare=compare),
+        inputs(name=name),
+        directory=directory,
+        command=["quantloom", "search", name],
+    )
     return directory
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from quantloom.joint_search.config import RIVALS
 from report_runs import HOSTILE, finished_run, stopped_run
 
 IS_REQUIRED = os.environ.get("QUANTLOOM_BROWSER") == "required"
@@ -63,6 +64,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return stopped_run(tmp_path_factory.mktemp("runs") / "stopped")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finished_run(tmp_path_factory.mktemp("runs") / "compared", compare=RIVALS)
 
 
 def opened(browser: Any, directory: Path) -> Any:
@@ -256,4 +262,79 @@ def test_an_unfinished_run_is_shown_as_such(browser: Any, stopped: Path) -> None
     assert "mappings are written when it ends" in text_of(page, "#energy")
     all_of(page, "#bits tbody th button")[0].click()
     assert len(all_of(page, "#front .mark")) == len(all_of(page, "#bits tbody tr"))
+    assert is_quiet(page)
+
+
+def test_the_fronts_and_traces_of_other_searches_are_drawn_beside_its_own(browser: Any, compared: Path) -> None:
+    page = opened(browser, compared)
+    assert is_quiet(page)
+    curves = json.loads((compared / "front.json").read_text())["curves"]
+    names = [name.replace("_", " ") for name in RIVALS]
+    assert len(all_of(page, "#rivals path.curve")) == len(RIVALS)
+    assert len(all_of(page, "#rivals path.rival")) == sum(len(curve["points"]) for curve in curves)
+    assert len(all_of(page, "#front .mark")) == len(all_of(page, "#bits tbody tr"))  # they cannot be chosen
+    dashes = {path.get_attribute("stroke-dasharray") for path in all_of(page, "#rivals path.curve")}
+    assert len(dashes) == len(RIVALS)  # told apart without colours
+    entries = [entry.text for entry in all_of(page, "#front .legend li")][-len(RIVALS) :]
+    assert entries == [f"{name} ({len(curve['points'])})" for name, curve in zip(names, curves, strict=True)]
+    assert [entry.text for entry in all_of(page, "#trace .legend li")] == ["search", *names]
+    assert len(all_of(page, "#trace .plot path.curve")) == len(RIVALS)
+    for cost in ("latency_cycles", "weight_memory_bits", "energy_pj"):
+        page.find_element("css selector", f"#cost option[value={cost}]").click()
+        assert not all_of(page, "#front svg [d*='NaN'], #front svg [transform*='NaN'], #trace svg [d*='NaN']")
+    assert is_quiet(page)
+
+
+def test_every_rival_point_lies_inside_the_plot(browser: Any, compared: Path) -> None:
+    page = opened(browser, compared)
+    inside = """
+      const box = document.querySelector("#front svg.plot").getBoundingClientRect();
+      return [...document.querySelectorAll("#rivals path.rival")].map((e) => e.getBoundingClientRect())
+        .every((r) => r.left >= box.left && r.right <= box.right && r.top >= box.top && r.bottom <= box.bottom);
+    """
+    assert page.execute_script(inside)
+
+
+def test_tables_say_what_is_drawn_of_other_searches(browser: Any, compared: Path) -> None:
+    page = opened(browser, compared)
+    curves = json.loads((compared / "front.json").read_text())["curves"]
+    rows = page.execute_script(
+        "return [...document.querySelectorAll('#front details')].at(-1).querySelectorAll('tbody th')"
+        ".values().map((e) => e.textContent).toArray()"
+    )
+    assert rows == [point["label"] for curve in curves for point in curve["points"]]
+    head, *steps = page.execute_script(
+        "return [...document.querySelectorAll('#trace table tr')].map((r) => [...r.children].map((c) => c.textContent))"
+    )
+    assert head == ["generation", "search", *(name.replace("_", " ") for name in RIVALS)]
+    for column, curve in enumerate(curves, start=2):
+        found = [float(row[column]) for row in steps if row[column]]
+        assert found == pytest.approx(curve["hypervolume_trace"], rel=1e-6)
+    said = all_of(page, "#trace svg.plot")[0].get_attribute("aria-label")
+    assert all(f"{curve['name'].replace('_', ' ')} to {curve['hypervolume_share']:.4}"[:24] in said for curve in curves)
+
+
+def test_the_pointer_over_a_rival_shows_its_figures(browser: Any, compared: Path) -> None:
+    page = opened(browser, compared)
+    page.execute_script("document.querySelector('#rivals path.rival').dispatchEvent(new PointerEvent('pointerenter'))")
+    label = json.loads((compared / "front.json").read_text())["curves"][0]["points"][0]["label"]
+    assert label in text_of(page, "#tip")
+
+
+def test_a_run_from_before_traces_were_kept_shows_the_fronts_alone(
+    browser: Any, compared: Path, tmp_path: Path
+) -> None:
+    from quantloom.joint_search.run_report import write_report
+
+    older = tmp_path / "older"
+    shutil.copytree(compared, older)
+    front = json.loads((older / "front.json").read_text())
+    for curve in front["curves"]:
+        del curve["hypervolume_trace"]
+    (older / "front.json").write_text(json.dumps(front))
+    write_report(older)
+    page = opened(browser, older)
+    assert len(all_of(page, "#rivals path.curve")) == len(RIVALS)
+    assert all_of(page, "#trace .legend") == []
+    assert all_of(page, "#trace .plot path.curve") == []
     assert is_quiet(page)

@@ -47,6 +47,8 @@ def test_each_rival_has_as_many_evaluations_and_a_front_of_its_own(front):
         assert len(values) > 3
         assert non_dominated(values).all()
         assert 0 < curve.hypervolume < 1
+        assert curve.trace[-1] == curve.hypervolume
+        assert list(curve.trace) == sorted(curve.trace)
         assert curve.points[0].label.startswith(f"{curve.name}-")
 
 
@@ -100,6 +102,7 @@ def test_what_is_saved_against_a_rival_is_that_of_the_cheapest_point_as_accurate
 def test_curves_are_written_and_drawn(front, tmp_path):
     written = front.to_json()
     assert [curve["name"] for curve in written["curves"]] == list(RIVALS)
+    assert [curve["hypervolume_trace"] for curve in written["curves"]] == [list(curve.trace) for curve in front.curves]
     assert len(written["curve_savings"]) == sum(len(curve.points) for curve in front.curves)
     assert written["curves"][0]["points"][0]["weight_bits"].keys() == {f"layer{i}" for i in range(4)}
     assert "\n1,random-" in front.to_csv()

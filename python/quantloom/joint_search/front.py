@@ -141,13 +141,14 @@ class Curve:
     """What another way to search found with evaluations of its own (rivals.py), as it is charged.
 
     points: its front, cheapest first; empty where nothing it found keeps the bounds. hypervolume: the share that it
-    dominates of the box of Front.hypervolume; None without uniform baselines.
+    dominates of the box of Front.hypervolume; None without uniform baselines. trace: that share after each generation.
     """
 
     name: str
     evaluations: int
     points: tuple[FrontPoint, ...]
     hypervolume: float | None
+    trace: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return plain values: totals and bits of every point."""
@@ -163,6 +164,7 @@ class Curve:
             "name": self.name,
             "evaluations": self.evaluations,
             "hypervolume_share": self.hypervolume,
+            "hypervolume_trace": list(self.trace),
             "points": points,
         }
 

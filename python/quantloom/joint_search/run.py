@@ -185,13 +185,20 @@ def _search(
     uniform: IntArray,
     measure: Accuracies,
     progress: Progress,
+    *,
+    charged: SearchProblem | None = None,
+    reference: FloatArray | None = None,
 ) -> tuple[float, ...]:
-    """Run the generations; return the dominated share of the box under the worst uniform baseline after each."""
+    """Run the generations; return the dominated share of the box under the worst uniform baseline after each.
+
+    charged, reference: by what candidates are judged, and the corner of the box, where these are not of `problem`.
+    """
     total = config.evaluations
     progress(0, total, "not quantized, uniform bits")
     measure.unquantized("validation")
     measure.validations(uniform, _reporter(progress, total, "uniform bits"))
-    reference = _objectives_of(problem, measure, uniform).max(axis=0) if len(uniform) else None
+    if reference is None and len(uniform):
+        reference = _objectives_of(problem, measure, uniform).max(axis=0)
     trace: list[float] = []
     generation = barren = 0
     while len(measure.evaluated) < total and barren < _MAX_BARREN_GENERATIONS:
@@ -210,7 +217,7 @@ def _search(
         error = 1.0 - accuracy
         sampler.tell(candidates, problem.objective_values(hardware, error), problem.violations(hardware, error))
         if reference is not None:
-            trace.append(_dominated_share(problem, measure, reference))
+            trace.append(_dominated_share(charged or problem, measure, reference))
     return tuple(trace)
 
 
@@ -325,18 +332,17 @@ def _curve(
         progress(done, total, f"{rival.name}: {text}")
 
     sampler = _make_sampler(rival.problem, rival.config, _start(rival.problem, seeds, uniform))
-    _search(rival.problem, rival.config, sampler, uniform, own, report)
+    corner = _objectives_of(problem, measure, uniform).max(axis=0) if len(uniform) else None
+    trace = _search(rival.problem, rival.config, sampler, uniform, own, report, charged=rival.charged, reference=corner)
     chosen = own.candidates()[_non_dominated(rival.charged, own)]
     own.tests(list(chosen), _reporter(report, len(chosen), "test split"))
-    share = None
-    if len(uniform):
-        share = _dominated_share(rival.charged, own, _objectives_of(problem, measure, uniform).max(axis=0))
+    share = None if corner is None else _dominated_share(rival.charged, own, corner)
     evaluations = len(own.evaluated)
     points = [
         _point(rival.charged, own, candidate, label, None)
         for candidate, label in zip(chosen, labels(len(chosen), rival.name), strict=True)
     ]
-    return Curve(name=rival.name, evaluations=evaluations, points=tuple(points), hypervolume=share)
+    return Curve(name=rival.name, evaluations=evaluations, points=tuple(points), hypervolume=share, trace=trace)
 
 
 def _point(

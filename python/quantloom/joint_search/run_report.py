@@ -201,17 +201,30 @@ def _finished(directory: Path) -> _Json:
             "savings": front["savings"],
             "hypervolume": [[i, share] for i, share in enumerate(front["hypervolume_share"], start=1)],
             "hypervolume_step": "generation",
+            "curves": [_stored_curve(curve) for curve in front.get("curves", [])],
         }
 
     _checked(take_mappings, directory / "mappings.json")
     return _checked(take_front, directory / "front.json")
 
 
+def _totals_of(point: _Json) -> _Json:
+    return {**{key: point[key] for key in _TOTALS}, **{key: point.get(key) for key in _LATER_TOTALS}}
+
+
+def _stored_curve(curve: _Json) -> _Json:
+    """Totals of another search's points; its trace, which runs of older versions do not have."""
+    return {
+        "name": str(curve["name"]),
+        "points": [_totals_of(point) for point in curve["points"]],
+        "hypervolume": [[i, share] for i, share in enumerate(curve.get("hypervolume_trace", []), start=1)],
+    }
+
+
 def _stored_point(point: _Json, index: Mapping[str, int]) -> _Json:
     layers = [[*(layer[key] for key in _LAYER), index.get(layer["mapping"], -1)] for layer in point["layers"]]
     return {
-        **{key: point[key] for key in _TOTALS},
-        **{key: point.get(key) for key in _LATER_TOTALS},
+        **_totals_of(point),
         "layers": layers,
         "activations": list(point["activation_bits"].values()),
     }
@@ -242,6 +255,7 @@ def _unfinished(directory: Path, manifest: Mapping[str, Any], evaluations: Seque
             "savings": [],
             "hypervolume": _trace(values, [i for i, _ in uniform]),
             "hypervolume_step": "evaluation",
+            "curves": [],
         }
 
     return _checked(take, directory / "manifest.json")

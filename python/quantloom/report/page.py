@@ -15,7 +15,15 @@ from typing import Final
 __all__ = ["MAX_PAGE_BYTES", "embedded_json", "render_page"]
 
 MAX_PAGE_BYTES: Final = 5_000_000
-_SCRIPTS: Final = ("elements.js", "front_plot.js", "bits_map.js", "breakdown.js", "loop_nest.js", "page.js")
+_SCRIPTS: Final = (
+    "elements.js",
+    "front_plot.js",
+    "rivals.js",
+    "bits_map.js",
+    "breakdown.js",
+    "loop_nest.js",
+    "page.js",
+)
 # Every character that means something to an HTML parser inside a script element, or ends a line of JavaScript only.
 _ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 

@@ -70,7 +70,7 @@ function section(id, title, note, ...content) {
 }
 const legend = (entries) =>
   el("ul", { class: "legend" }, ...entries.map(([text, color, className]) =>
-    el("li", {}, el("i", { style: color ? `background:${color}` : null, class: className || null, "aria-hidden": "true" }), text)));
+    el("li", {}, color instanceof Node ? color : el("i", { style: color ? `background:${color}` : null, class: className || null, "aria-hidden": "true" }), text)));
 
 // A stacked bar: parts [{value, color, className, title}], as a share of `most`.
 function bar(parts, most) {

@@ -1,4 +1,4 @@
-// The front: a cost against accuracy, every point a radio button of one group; and the hypervolume trace.
+// The front: a cost against accuracy, every point a radio button of one group.
 
 const COSTS = {
   energy_pj: ["Energy", "J", 1e-12],
@@ -44,12 +44,13 @@ function axes(frame, x, y, labels) {
 
 function frontSvg(run, points, cost, chosen, choose) {
   const frame = { width: 960, height: 520, left: 84, top: 14, right: 26, bottom: 56 };
-  const all = points.map((p) => p[cost]);
+  const drawn = [...points, ...run.curves.flatMap((curve) => curve.points)];
+  const all = drawn.map((p) => p[cost]);
   const scale = scaleFor(all, COSTS[cost][1], COSTS[cost][2]);
   const span = Math.max(...all) - Math.min(...all) || Math.max(...all) || 1;
   const [low, high] = [Math.min(...all) - 0.06 * span, Math.max(...all) + 0.08 * span];
-  const floor = Math.min(...points.map((p) => p.accuracy_validation));
-  const best = Math.max(run.float_accuracy_validation || 0, ...points.map((p) => p.accuracy_validation));
+  const floor = Math.min(...drawn.map((p) => p.accuracy_validation));
+  const best = Math.max(run.float_accuracy_validation || 0, ...drawn.map((p) => p.accuracy_validation));
   const bottomLevel = level(1 - Math.min(1, (1 - floor) * 1.08));
   const topLevel = level(1 - (1 - Math.min(best, 1 - 1e-4)) / 1.12);
   const x = {
@@ -71,6 +72,7 @@ function frontSvg(run, points, cost, chosen, choose) {
       svg("text", { x: frame.left + 6, y: at - 5 }, "not quantized")));
   }
   plot.append(steps(points.filter((p) => p.uniform_bits === null && !p.is_baseline), cost, x, y, frame));
+  plot.append(rivalMarks(run, cost, x, y, frame));
   const marks = points.map((point, i) => mark(point, i, x.at(point[cost]), y.at(point.accuracy_validation), i === chosen, choose));
   plot.append(...marks);
   plot.addEventListener("keydown", (event) => moveByKey(event, points, cost, chosen, choose));
@@ -137,22 +139,4 @@ function frontTable(points, chosen, choose) {
     cells: [el("button", { type: "button", on: { click: () => choose(i, false) } }, p.label), percent(p.accuracy_validation), percent(p.accuracy_test), digits(p.energy_pj * energy.factor, 4), whole(p.latency_cycles),
       digits(p.edp_pj_cycles * edp.factor, 4), bytesText(p.weight_memory_bits), digits(p.average_weight_bits, 3), digits(p.average_activation_bits, 3)],
   })));
-}
-
-function traceSection(run) {
-  const note = `Share of the box between 0 and the worst uniform baseline that the search dominates, after each ${run.hypervolume_step}. Higher is better.`;
-  if (run.hypervolume.length === 0) return section("trace", "Hypervolume", note, el("p", {}, "Nothing to show: there is no generation yet, or no uniform baseline to measure against."));
-  const frame = { width: 960, height: 260, left: 84, top: 14, right: 26, bottom: 56 };
-  const shares = run.hypervolume.map(([, share]) => share);
-  const [first, last] = [run.hypervolume[0][0], run.hypervolume.at(-1)[0]];
-  const [low, high] = [Math.min(...shares), Math.max(...shares)];
-  const pad = (high - low || 0.02) * 0.15;
-  const x = { at: (v) => frame.left + ((v - first) / (last - first || 1)) * (frame.width - frame.left - frame.right), ticks: niceTicks(first, last, 8).filter(Number.isInteger), text: String };
-  const y = { at: (v) => frame.height - frame.bottom - ((v - low + pad) / (high - low + 2 * pad)) * (frame.height - frame.bottom - frame.top), ticks: niceTicks(low - pad, high + pad, 5), text: (t) => String(Number(t.toPrecision(5))) };
-  const path = run.hypervolume.map(([at, share], i) => `${i ? "L" : "M"}${x.at(at)} ${y.at(share)}`).join("");
-  const dots = run.hypervolume.length > 60 ? [] : run.hypervolume.map(([at, share]) => svg("circle", { cx: x.at(at), cy: y.at(share), r: 3.5, fill: "var(--front)" }, svg("title", {}, `${run.hypervolume_step} ${at}: ${share.toPrecision(6)}`)));
-  return section("trace", "Hypervolume", note,
-    el("div", { class: "scroll" }, svg("svg", { class: "plot", viewBox: `0 0 ${frame.width} ${frame.height}`, role: "img", "aria-label": `Dominated share from ${shares[0].toPrecision(4)} to ${shares.at(-1).toPrecision(4)}; the table below has every value.` },
-      axes(frame, x, y, { x: run.hypervolume_step, y: "dominated share" }), svg("path", { class: "steps", d: path }), ...dots)),
-    asTable("As a table", table("Dominated share", [{ title: run.hypervolume_step, num: true }, { title: "share", num: true }], run.hypervolume.map(([at, share]) => ({ cells: [String(at), share.toPrecision(7)] })))));
 }

@@ -21,9 +21,9 @@ function frontSection() {
   return section("front", run.status === "finished" ? "Front" : "Front so far",
     "Accuracy that can be had up to a cost. A point is chosen by a click, or with the arrow keys; the sections below show it.",
     el("div", { class: "tools" }, el("label", {}, "Cost ", axis)),
-    legend([[`front (${whole(run.points.length)}${left})`, "var(--front)"], ["baselines", "var(--uniform)"], [seen, "var(--seen)"], ["chosen", "var(--chosen)"]]),
+    legend([[`front (${whole(run.points.length)}${left})`, "var(--front)"], ["baselines", "var(--uniform)"], [seen, "var(--seen)"], ["chosen", "var(--chosen)"], ...rivalLegend(run.curves)]),
     el("div", { class: "scroll" }, frontSvg(run, points, state.cost, state.point, choose.point)),
-    asTable("As a table", frontTable(points, state.point, choose.point)));
+    asTable("As a table", frontTable(points, state.point, choose.point)), ...rivalTables(run));
 }
 
 function savingsSection() {
