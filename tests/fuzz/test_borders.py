@@ -66,6 +66,12 @@ def test_a_truth_is_no_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert outcome(BORDERS["journal"], LINE.replace("0.5", "true") + "}\n") == "SearchError"
 
 
+@pytest.mark.parametrize("border", ["journal", "journal-report"])
+def test_a_number_that_no_float_holds_is_located(border: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert outcome(BORDERS[border], LINE + f', "energy_pj": {"1" * 400}}}\n') == "SearchError"
+
+
 @pytest.mark.parametrize(
     ("write", "name", "old", "new", "where"),
     [

@@ -63,7 +63,7 @@ class Evaluation:
 
     @classmethod
     def from_line(cls, line: str) -> Evaluation:
-        """Read a line of the journal. Raises ValueError, RecursionError or WorkloadError if it is none."""
+        """Read a line of the journal. Raises ValueError, OverflowError, RecursionError or WorkloadError for another."""
         record = json.loads(line)
         if not isinstance(record, dict) or record.get("split") not in get_args(Split):
             message = "no split"
@@ -264,7 +264,7 @@ def _parse_journal(path: Path, whole_lines: bytes) -> list[Evaluation]:
     for number, line in enumerate(whole_lines.split(b"\n")[:-1], start=1):
         try:
             evaluations.append(Evaluation.from_line(line.decode()))
-        except (ValueError, TypeError, RecursionError, WorkloadError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError, WorkloadError) as error:
             message = f"{path / JOURNAL}:{number}: not an evaluation ({error})"
             raise SearchError(message, hint="something else changed the file; remove the line to go on") from error
     return evaluations
