@@ -20,7 +20,6 @@ constexpr std::size_t kMostLanes = std::size_t{1} << 20;
 constexpr std::size_t kQuickLooks = 16;   // choices of lanes that get a quick look before the proof
 constexpr std::size_t kQuickWidth = 100;  // labels for each level in it
 constexpr std::size_t kQuickWindowWidth = 30;  // the same for layers with a window, whose beginnings are many
-constexpr Count kMostLooks = 50'000'000;  // beginnings of mappings of a layer with a window that are looked at without a budget
 constexpr std::size_t kBatch = 8;         // choices of lanes searched side by side; fixed, so that answers do not depend on threads
 
 struct Candidate {
@@ -39,8 +38,9 @@ struct Found {
 
 class Solver {
  public:
-  Solver(const Arch& arch, const Workload& workload, const lattice::Problem& problem, const SettingTable& table, const MapperOptions& options)
-      : arch_(arch), workload_(workload), problem_(problem), table_(table), options_(options), lanes_(*list_lanes(problem, kMostLanes)) {
+  // most_looks: at beginnings of mappings of a layer with a window, if there is no budget.
+  Solver(const Arch& arch, const Workload& workload, const lattice::Problem& problem, const SettingTable& table, const MapperOptions& options, Count most_looks)
+      : arch_(arch), workload_(workload), problem_(problem), table_(table), options_(options), most_looks_(most_looks), lanes_(*list_lanes(problem, kMostLanes)) {
     threads_ = std::max(1, options.threads > 0 ? options.threads : default_threads());
     searches_.resize(static_cast<std::size_t>(threads_));
   }
@@ -50,9 +50,9 @@ class Solver {
     class_ = setting_class;
     lattice::Best best(options_.objective);
     lattice::Effort effort;
-    const std::vector<Candidate> candidates = list_candidates();
-    const Count budget = options_.budget > 0 || problem_.window.tensor() < 0 ? options_.budget : kMostLooks;
-    double open_bound = kInfinity;
+    const std::vector<Candidate> candidates = list_candidates(stop);
+    const Count budget = options_.budget > 0 || problem_.window.tensor() < 0 ? options_.budget : most_looks_;
+    double open_bound = candidates.size() < lanes_.size() ? 0 : kInfinity;
     const auto report = [&](std::size_t done) {
       if (!progress) return;
       SearchState state{done, candidates.size()};
@@ -78,7 +78,7 @@ class Solver {
       report(std::min(i + kBatch, candidates.size()));
     }
     Optimum out = describe(best, effort, open_bound * kBoundMargin, bits);
-    if (options_.budget == 0 && !out.certificate.exhausted && !stop.stop_requested()) refuse(out);
+    if (options_.budget == 0 && !out.certificate.exhausted && !stop.stop_requested()) refuse(out, effort, bits);
     return out;
   }
 
@@ -86,19 +86,20 @@ class Solver {
   [[nodiscard]] std::size_t quick_width() const { return problem_.window.tensor() < 0 ? kQuickWidth : kQuickWindowWidth; }
 
   // Without a budget an answer is a proven one.
-  [[noreturn]] void refuse(const Optimum& found) const {
-    std::ostringstream gap;
-    gap.precision(3);
-    if (options_.objective == Objective::pareto) {
-      gap << "the front found so far may not be complete";
-    } else if (found.found) {
-      gap << "the best mapping found costs at most " << 100 * (found.objective / found.certificate.lower_bound - 1) << " % more than the least possible";
+  [[noreturn]] void refuse(const Optimum& found, const lattice::Effort& effort, const std::vector<int>& bits) const {
+    std::ostringstream text;
+    text.precision(3);
+    text << "workload '" << workload_.name() << "' on '" << arch_.name() << "', bits ";
+    for (std::size_t t = 0; t < bits.size(); ++t) text << (t > 0 ? ", " : "") << workload_.tensors()[t].name << ' ' << bits[t];
+    text << ": the mapspace is too large to prove an optimum: after " << effort.labels << " beginnings of mappings ";
+    if (!found.found) {
+      text << "none that fits was found";
+    } else if (options_.objective == Objective::pareto) {
+      text << "the front found so far may not be complete";
     } else {
-      gap << "none of them fits";
+      text << "the best mapping found costs at most " << 100 * (found.objective / found.certificate.lower_bound - 1) << " % more than the least possible";
     }
-    throw Error(ErrorKind::mapping,
-                "workload '" + workload_.name() + "' on '" + arch_.name() + "': the mapspace is too large to prove an optimum: after " + std::to_string(kMostLooks) +
-                    " beginnings of mappings " + gap.str(),
+    throw Error(ErrorKind::mapping, text.str(),
                 "give a budget of beginnings to look at: the answer is then the best found, with its gap; or constraints that leave fewer mappings");
   }
 
@@ -109,10 +110,10 @@ class Solver {
     return *search;
   }
 
-  // The most promising first.
-  std::vector<Candidate> list_candidates() {
+  // The most promising first. Not all of them if stopped.
+  std::vector<Candidate> list_candidates(const std::stop_token& stop) {
     std::vector<Candidate> out;
-    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    for (std::size_t i = 0; i < lanes_.size() && !stop.stop_requested(); ++i) {
       const auto bounds = search_of(0).bounds(lanes_[i]);
       out.push_back({objective_value(options_.objective, bounds.energy_pj, bounds.cycles), bounds, i});
     }
@@ -122,20 +123,24 @@ class Solver {
     return out;
   }
 
-  // Candidates first .. first + kBatch - 1, each from the same best; merged in order. Returns the least bound of those that were
-  // not finished.
+  // Candidates first .. first + kBatch - 1, each from the same best; merged in order. Those that may hold anything better share the
+  // budget. Returns the least bound of those that were not finished.
   double run_batch(const std::vector<Candidate>& candidates, std::size_t first, std::size_t width, Count budget, const std::stop_token& stop, lattice::Best& best,
                    lattice::Effort& effort) {
     const std::size_t count = std::min(kBatch, candidates.size() - first);
     std::vector<Found> found(count, Found(best));
-    const Count share = budget > 0 ? std::max<Count>(1, budget / static_cast<Count>(kBatch)) : 0;
+    Count searched = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const Candidate& candidate = candidates[first + i];
+      found[i].complete = candidate.bounds.energy_pj > best.energy_limit(candidate.bounds.cycles);
+      searched += found[i].complete ? 0 : 1;
+    }
+    if (searched == 0) return kInfinity;
+    const Count share = budget > 0 ? std::max<Count>(1, budget / searched) : 0;
     for_each_chunk(static_cast<int>(count), threads_, stop, [&](int chunk, int worker) {
       const Candidate& candidate = candidates[first + static_cast<std::size_t>(chunk)];
       Found& mine = found[static_cast<std::size_t>(chunk)];
-      if (candidate.bounds.energy_pj > mine.best.energy_limit(candidate.bounds.cycles)) {
-        mine.complete = true;
-        return;
-      }
+      if (mine.complete) return;
       mine.complete = search_of(worker).search(lanes_[candidate.lanes], {width, share}, mine.best, mine.effort, stop);
     });
     double open_bound = kInfinity;
@@ -157,7 +162,6 @@ class Solver {
     out.certificate.considered = effort.whole;  // only what fits is priced to the end
     out.certificate.fitting = effort.whole;
     out.certificate.pruned_by_bound = effort.cut;
-    out.certificate.exhausted = open_bound == kInfinity;
     std::vector<Tradeoff> points;
     for (const auto& point : best.points()) {
       // The search adds up in another order: what counts is what the model says.
@@ -165,6 +169,9 @@ class Solver {
       points.push_back({point.place, cost.energy_pj, cost.cycles});
     }
     set_points(std::move(points), options_.objective, out);
+    // What was left open does not matter where all of it costs more than the best. A front has no one bound.
+    const bool is_beaten = options_.objective != Objective::pareto && out.found && open_bound > out.objective;
+    out.certificate.exhausted = open_bound == kInfinity || is_beaten;
     if (options_.objective != Objective::pareto) {
       const double least = std::min(out.found ? out.objective * kBoundMargin : kInfinity, open_bound);
       out.certificate.lower_bound = least < kInfinity ? least : 0;
@@ -177,6 +184,7 @@ class Solver {
   const lattice::Problem& problem_;
   const SettingTable& table_;
   const MapperOptions& options_;
+  Count most_looks_;
   std::vector<lattice::Lanes> lanes_;
   int threads_ = 1;
   std::size_t class_ = 0;
@@ -191,11 +199,11 @@ bool can_optimize_on_lattice(const Arch& arch, const Workload& workload, const M
 }
 
 std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
-                                         const MapperOptions& options, std::stop_token stop, const Progress& progress) {
+                                         const MapperOptions& options, std::stop_token stop, const Progress& progress, Count most_looks) {
   const SettingTable table = group_settings(arch, workload, settings, options);
   const lattice::Problem problem(arch, workload, options.selection);
   const std::string size = Mapspace(arch, workload, options.selection).size().to_string();
-  Solver solver(arch, workload, problem, table, options);
+  Solver solver(arch, workload, problem, table, options, most_looks);
   const std::size_t classes = table.classes.size();
   std::vector<Optimum> by_class;
   for (std::size_t c = 0; c < classes; ++c) {

@@ -11,8 +11,13 @@ namespace quantloom {
 // Whether the space and the costs are of the kind that the lattice search can count: see lattice::Problem::is_supported().
 [[nodiscard]] bool can_optimize_on_lattice(const Arch& arch, const Workload& workload, const MapperOptions& options);
 
-// As optimize() in mapper.hpp, but ties go to the first mapping in the order of this search.
+// Beginnings of mappings of a layer with a window that are looked at without a budget, for each class of bits.
+inline constexpr Count kMostLooks = 50'000'000;
+
+// As optimize() in mapper.hpp, but ties go to the first mapping in the order of this search. Without a budget Error(mapping), for
+// the first setting whose optimum is not proven within `most_looks`.
 [[nodiscard]] std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
-                                                       const MapperOptions& options, std::stop_token stop, const Progress& progress);
+                                                       const MapperOptions& options, std::stop_token stop, const Progress& progress,
+                                                       Count most_looks = kMostLooks);
 
 }  // namespace quantloom

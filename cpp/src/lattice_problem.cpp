@@ -183,6 +183,8 @@ bool Problem::is_supported(const MapperOptions& options) const {
   if (std::any_of(dims.begin(), dims.end(), [](const LatticeDim& dim) { return dim.divisors.size() > kMostDivisors; })) return false;
   const std::uint32_t all = (1U << num_tensors()) - 1;
   if (window.tensor() >= 0) {
+    // What a copy moves is no more than its tile at each step outside of it, and the tile no more than its indices times the spread.
+    if (static_cast<double>(workload.macs()) * window.spread() > kLargestExactCount) return false;
     if (!window.is_simple() || num_levels() > kMaxWindowLevels || parts.arch.arithmetic().instances > Count{1} << kMaxWindowLaneDims) return false;
   }
   for (const LatticeDim& dim : dims) {

@@ -43,6 +43,18 @@ Window::Window(const Workload& workload, const std::vector<LatticeDim>& dims) : 
   if (num_ranks_ > kMaxWindowRanks) is_simple_ = false;
 }
 
+double Window::spread() const noexcept {
+  double product = 1;
+  for (int r = 0; r < num_ranks_; ++r) {
+    Count largest = 1;
+    for (std::size_t d = 0; d < num_dims_; ++d) {
+      if (rank_[d] == r) largest = std::max(largest, coefficient_[d]);
+    }
+    product *= static_cast<double>(largest);
+  }
+  return product;
+}
+
 Count Window::tile(const Extents& extents) const noexcept { return begin(extents).tile; }
 
 Window::Sweep Window::begin(const Extents& extents) const noexcept {

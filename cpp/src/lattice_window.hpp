@@ -46,6 +46,8 @@ class Window {
   // Whether this is all there is: each dim moves at most one rank of the tensor, and not too many ranks have windows.
   [[nodiscard]] bool is_simple() const noexcept { return is_simple_; }
   [[nodiscard]] int num_ranks() const noexcept { return num_ranks_; }
+  // How many times as many elements as indices a tile can span: the product over window ranks of the largest coefficient.
+  [[nodiscard]] double spread() const noexcept;
   // Window rank that a dim moves; -1: none.
   [[nodiscard]] int rank(std::size_t dim) const noexcept { return rank_[dim]; }
   [[nodiscard]] Count coefficient(std::size_t dim) const noexcept { return coefficient_[dim]; }

@@ -9,6 +9,7 @@ namespace quantloom::lattice {
 namespace {
 
 constexpr std::size_t kMostBeginnings = 300'000;  // that one choice of lanes keeps; some 1.3 KB each
+constexpr Count kLooksBetweenStops = 4096;  // a power of two
 constexpr std::size_t kQuickShapes = 50;  // of the second outermost level, for each choice of copies
 
 bool has_bandwidth(const Level& level) { return level.read_bandwidth || level.write_bandwidth || level.shared_bandwidth; }
@@ -25,6 +26,7 @@ bool WindowSearch::search(const Lanes& lanes, const Limits& limits, Best& best, 
   find_slanted_lanes();
   best_ = &best;
   effort_ = &effort;
+  stop_ = &stop;
   most_labels_ = limits.labels;
   is_quick_ = limits.width > 0;
   is_spent_ = false;
@@ -216,6 +218,8 @@ bool WindowSearch::is_unusual(const Walk& walk, std::size_t dim) const {
 void WindowSearch::place_loop(const Walk& walk, std::size_t d, std::uint8_t index) {
   ++effort_->labels;
   if (most_labels_ > 0 && effort_->labels >= most_labels_) is_spent_ = true;
+  // One beginning can have millions of ways to go on.
+  if ((++placed_ & (kLooksBetweenStops - 1)) == 0 && stop_->stop_requested()) is_spent_ = true;
   Walk next = walk;
   Beginning& label = next.label;
   const LatticeDim& dim = problem_.dims[d];

@@ -116,7 +116,9 @@ class WindowSearch final : public Search {
   std::vector<std::vector<Beginning>> beginnings_;  // [level + 1]; the first holds the arithmetic units
   std::array<std::uint32_t, kMaxLevels> slanted_above_{};  // [level]: dims
   DefaultScratch scratch_;
+  const std::stop_token* stop_ = nullptr;
   Count most_labels_ = 0;  // see Limits; 0: no limit
+  Count placed_ = 0;       // loops
   bool is_quick_ = false;
   bool is_spent_ = false;
 };

@@ -1,8 +1,10 @@
 // The lattice mapper against the exhaustive one: the same optimum on small random spaces without constraints.
 #include "lattice_mapper.hpp"
 
+#include <chrono>
 #include <random>
 #include <sstream>
+#include <thread>
 
 #include "exact_mapper.hpp"
 #include "fixtures.hpp"
@@ -195,6 +197,7 @@ bool compare(std::uint32_t seed, Objective objective, bool has_window, int& foun
     EXPECT_EQ(actual[i].certificate.considered, actual[i].certificate.fitting);
     EXPECT_GE(partial[i].objective * (1 + 2e-11), expected[i].objective);  // infinite if nothing was found
     EXPECT_LE(partial[i].certificate.lower_bound, expected[i].objective);
+    if (partial[i].certificate.exhausted) expect_close(partial[i].objective, expected[i].objective);
     expect_close(actual[i].objective, expected[i].objective);
     if (objective != Objective::pareto) {
       expect_close(actual[i].certificate.lower_bound, expected[i].objective);
@@ -294,6 +297,99 @@ TEST(LatticeMapper, TellsBoundsOfTheOptimumOnTheWay) {
     ++told;
   }
   EXPECT_GT(told, 3);
+}
+
+// A layer with a window on three levels, too much for a few thousand beginnings.
+Workload dense_layer() {
+  const auto at = [](int dim) { return std::vector<Term>{{dim, 1}}; };
+  return {"dense",
+          {{"M", 256}, {"C", 256}, {"P", 12}, {"Q", 12}, {"R", 3}, {"S", 3}},
+          {{"Weights", {at(0), at(1), at(4), at(5)}, false},
+           {"Inputs", {at(1), {{2, 1}, {4, 1}}, {{3, 1}, {5, 1}}}, false},
+           {"Outputs", {at(0), at(2), at(3)}, true}}};
+}
+
+Arch three_levels() {
+  Level spad = make_level("spad", 1, 1);
+  spad.capacity_words = 256;
+  Level buffer = make_level("buffer", 1, 1);
+  buffer.capacity_words = 16384;
+  buffer.energy = {6, 6, 6, "", "", ""};
+  Level dram = make_level("DRAM", 1, 1);
+  dram.is_dram = true;
+  dram.energy = {200, 200, 200, "", "", ""};
+  return {"three", {spad, buffer, dram}, test::make_macs(1, 1), {}};
+}
+
+MapperOptions free_options(Count budget, int threads = 1) {
+  MapperOptions options;
+  options.selection = Selection::free;
+  options.threads = threads;
+  options.budget = budget;
+  return options;
+}
+
+TEST(LatticeMapper, SaysForWhichBitsAndAfterHowMuchWorkNothingIsProven) {
+  const auto caught = test::caught_from([] {
+    (void)optimize_on_lattice(three_levels(), dense_layer(), {{16, 8, 4}, {8, 8, 8}}, free_options(0), {}, {}, 3000);
+  });
+  EXPECT_EQ(caught.kind, ErrorKind::mapping);
+  const std::string begin =
+      "workload 'dense' on 'three', bits Weights 16, Inputs 8, Outputs 4: the mapspace is too large to prove an "
+      "optimum: after ";
+  ASSERT_EQ(caught.message.substr(0, begin.size()), begin);
+  const Count looked_at = std::stoll(caught.message.substr(begin.size()));  // quick looks have a width, no budget
+  EXPECT_GE(looked_at, 3000);
+  EXPECT_LT(looked_at, kMostLooks / 10);
+  EXPECT_NE(caught.message.find(" beginnings of mappings the best mapping found costs at most "), std::string::npos)
+      << caught.message;
+  EXPECT_NE(caught.hint.find("give a budget"), std::string::npos);
+}
+
+// The only choice of lanes gets all of a budget.
+TEST(LatticeMapper, ABudgetIsSharedAmongChoicesOfLanesThatAreLookedAt) {
+  const std::vector<std::vector<int>> bits = {{16, 16, 16}};
+  const auto labels = [&](Count budget) {
+    const Certificate certificate =
+        optimize_on_lattice(three_levels(), dense_layer(), bits, free_options(budget), {}, {}).front().certificate;
+    EXPECT_FALSE(certificate.exhausted);
+    return certificate.considered + certificate.pruned_by_bound;
+  };
+  const Count quick = labels(1);
+  EXPECT_GT(labels(quick + 2'000'000) - quick, 1'000'000);
+}
+
+// In the middle of a search that would go on for minutes.
+TEST(LatticeMapper, AStopIsSeenInTimeInALayerWithAWindow) {
+  Arch arch = three_levels();
+  std::vector<Level> levels = arch.levels();
+  Level middle = test::make_level("middle", 1, 1);
+  middle.energy = {3, 3, 3, "", "", ""};
+  levels.insert(levels.begin() + 1, middle);
+  arch = {"four", levels, test::make_macs(1, 1), {}};
+  std::stop_source source;
+  std::chrono::steady_clock::time_point requested;
+  std::jthread timer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    requested = std::chrono::steady_clock::now();
+    source.request_stop();
+  });
+  const Optimum best =
+      optimize_on_lattice(arch, dense_layer(), {{16, 16, 16}}, free_options(0), source.get_token(), {}).front();
+  const auto returned = std::chrono::steady_clock::now();
+  timer.join();
+  EXPECT_FALSE(best.certificate.exhausted);
+  EXPECT_LT(returned - requested, std::chrono::seconds(5));
+}
+
+// Elements of a tile must be numbers that doubles hold, as multiply-accumulates must.
+TEST(LatticeMapper, WindowsThatSpanTooManyElementsAreNotForIt) {
+  const auto is_taken = [](Count kernel) {
+    return can_optimize_on_lattice(test::buffer_and_dram(), test::conv1d(Count{1} << 20, kernel, Count{1} << 31),
+                                   free_options(0));
+  };
+  EXPECT_TRUE(is_taken(4));  // 2^22 multiply-accumulates, up to 2^31 elements apart
+  EXPECT_FALSE(is_taken(5));
 }
 
 }  // namespace
