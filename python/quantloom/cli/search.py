@@ -78,6 +78,12 @@ def add_parser(commands: Subparsers) -> Parser:
         help="rules on the bits, a YAML file: fixed tensors, bits that single ones may have, ties; instead of those of "
         "CONFIG.yaml",
     )
+    parser.add_argument(
+        "--charge-operators",
+        action="store_true",
+        help="count in the energy the traffic of pooling, additions, ... too, as if all of it came from and went to "
+        "the outermost level, as `quantloom map --charge-operators` prices it",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers",
@@ -158,6 +164,8 @@ def _read_config(args: argparse.Namespace) -> SearchConfig:
     changes |= {key: getattr(args, key) for key in ("evaluations", "seed") if getattr(args, key) is not None}
     if args.compare is not None:
         changes["compare"] = tuple(dict.fromkeys(args.compare))
+    if args.charge_operators:
+        changes["charge_operators"] = True
     if args.rules is not None:
         changes["rules"] = load_search_rules(args.rules)
     if args.resume is not None:

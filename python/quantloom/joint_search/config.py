@@ -64,7 +64,9 @@ class SearchConfig:
     ones may have, ties; they count more than all of these. crossover_probability: of a pair of parents.
     mutation_probability: of each gene; None for 1 / number of genes. Of nsga2_paper instead: of a layer to come from a
     parent, else it is reset to 8 bits; of a child to change one gene, None for 0.1. compare: searches made beside this
-    one, each with as many evaluations of its own; what another one has measured costs them no time.
+    one, each with as many evaluations of its own; what another one has measured costs them no time. charge_operators:
+    count in energy_pj and edp the traffic of operators beside the layers too, as if all of it went through the
+    outermost level.
     Raises SearchError on impossible values.
     """
 
@@ -90,6 +92,7 @@ class SearchConfig:
     mutation_probability: float | None = None
     compare: tuple[RivalName, ...] = ()
     rules: SearchRules = field(default_factory=SearchRules)
+    charge_operators: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bounds", dict(self.bounds))
@@ -134,11 +137,13 @@ class SearchConfig:
 
     def to_dict(self) -> dict[str, object]:
         """Return the settings as plain values, ready for JSON."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("bounds", "rules")}
+        later = ("bounds", "rules", "charge_operators")  # as runs have them that were begun before the last two were
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in later}
         return {
             **{key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()},
             "bounds": {str(name): bound for name, bound in self.bounds.items()},
             **({"rules": self.rules.to_dict()} if self.rules else {}),
+            **({"charge_operators": True} if self.charge_operators else {}),
         }
 
     @classmethod

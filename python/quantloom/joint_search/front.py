@@ -73,7 +73,10 @@ class TensorBits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPoint:
-    """One assignment of bits with its costs. uniform_bits: those of a uniform baseline, None for other points."""
+    """One assignment of bits with its costs. uniform_bits: those of a uniform baseline, None for other points.
+
+    operators_energy_pj: the part of energy_pj that is not of layers; None if operators are not charged.
+    """
 
     label: str
     uniform_bits: int | None
@@ -89,6 +92,7 @@ class FrontPoint:
     peak_activation_memory_bits: int
     bops: int
     average_weight_bits: float
+    operators_energy_pj: float | None = None
 
     @property
     def average_activation_bits(self) -> float:
@@ -116,6 +120,7 @@ class FrontPoint:
             **{name: getattr(self, name) for name in _COST_FIELDS.values()},
             "average_weight_bits": self.average_weight_bits,
             "average_activation_bits": self.average_activation_bits,
+            "operators_energy_pj": self.operators_energy_pj,
         }
 
 
@@ -285,6 +290,7 @@ class Front:
             f"not quantized: validation {_percent(self.float_accuracy_validation)}, "
             f"test {_percent(self.float_accuracy_test)}",
         ]
+        lines += _operators_in_words(self.points)
         if self.seeds:
             proven = sum(seed.optimum.is_proven for seed in self.seeds)
             lines.append(
@@ -430,6 +436,12 @@ _FRONT_COLUMNS: tuple[tuple[str, Kind, str, str], ...] = (
     ("bops", "int", "bit operations", "multiplications x bits of weights x bits of inputs, over all layers"),
     ("average_weight_bits", "float", "bits", "of a weight"),
     ("average_activation_bits", "float", "bits", "of an activation"),
+    (
+        "operators_energy_pj",
+        "float",
+        "pJ",
+        "the part of energy_pj that operators beside the layers have; missing unless they are charged",
+    ),
 )
 FRONT_COLUMNS: Final = tuple(
     ResultColumn(name=name, kind=kind, unit=unit, meaning=meaning) for name, kind, unit, meaning in _FRONT_COLUMNS
@@ -480,6 +492,14 @@ def _saving_in_words(saving: Saving | None) -> str:
         f"{saving.point} saves {_percent(saving.saved)} "
         f"(accuracy validation {_points(saving.gain_validation)}, test {_points(saving.gain_test)})"
     )
+
+
+def _operators_in_words(points: Sequence[FrontPoint]) -> list[str]:
+    shares = [p.operators_energy_pj / p.energy_pj for p in points if p.operators_energy_pj is not None]
+    if not shares:
+        return []
+    least, most = _percent(min(shares)), _percent(max(shares))
+    return [f"operators beside the layers are charged: {least} to {most} of the energy of a point"]
 
 
 def _curve_in_words(curve: Curve, trace: Sequence[float]) -> str:

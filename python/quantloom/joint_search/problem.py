@@ -21,6 +21,7 @@ from quantloom.errors import InfeasibleError, SearchError
 from quantloom.joint_search.activation_memory import PeakActivationMemory
 from quantloom.joint_search.config import OBJECTIVES, Objective, SearchConfig
 from quantloom.joint_search.genes import Gene, choose_genes
+from quantloom.joint_search.operator_energy import OperatorEnergy
 from quantloom.joint_search.pareto import FloatArray
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.network import BitAssignment, Network
@@ -136,9 +137,9 @@ class HardwareObjectives:
 class SearchProblem:
     """Genes, objectives and bounds of one search, with the hardware cost of whole populations by table look-up.
 
-    fixed: bits of every variable, (layers + edge groups,); genes overwrite theirs. Raises SearchError if a bit-width
-    is not in the cost table or the table is of another network, InfeasibleError if some layer fits with no allowed
-    bits at all.
+    fixed: bits of every variable, (layers + edge groups,); genes overwrite theirs. operators: charged beside the
+    layers, in energy_pj and edp; None to charge layers alone. Raises SearchError if a bit-width is not in the cost
+    table or the table is of another network, InfeasibleError if some layer fits with no allowed bits at all.
     """
 
     def __init__(
@@ -150,9 +151,11 @@ class SearchProblem:
         fixed: Sequence[int],
         objectives: Sequence[Objective] = ("error", "energy_pj"),
         bounds: Mapping[Objective, float] | None = None,
+        operators: OperatorEnergy | None = None,
     ) -> None:
         self.network = network
         self.costs = costs
+        self.operators = operators
         self.genes = tuple(genes)
         self.fixed = tuple(fixed)
         self.objectives = tuple(objectives)
@@ -242,6 +245,8 @@ class SearchProblem:
         for begin in range(0, len(candidates), _CHUNK):
             chunk = candidates[begin : begin + _CHUNK]
             totals[begin : begin + _CHUNK] = self._table.evaluate(self._columns(chunk))
+            if self.operators is not None:
+                totals[begin : begin + _CHUNK, 0] += self.operators.evaluate(self._group_bits(chunk))
         energy, cycles, sum_edp, weight_bits = totals.T.copy()
         return HardwareObjectives(
             energy_pj=energy,
@@ -251,6 +256,16 @@ class SearchProblem:
             weight_bits=weight_bits,
             count=lambda name: self._count(name, candidates),
         )
+
+    def operators_energy_pj(self, candidate: IntArray) -> float | None:
+        """Return what the operators beside the layers cost with one candidate (genes,); None if not charged."""
+        if self.operators is None:
+            return None
+        return float(self.operators.evaluate(self._group_bits(candidate[np.newaxis]))[0])
+
+    def _group_bits(self, candidates: IntArray) -> IntArray:
+        """Return the bits of every edge group, (N, edge groups), of candidates (N, genes)."""
+        return self.bits(candidates)[:, len(self.network.layers) :]
 
     def _count(self, name: Objective, candidates: IntArray) -> FloatArray:
         """Return the bit operations or the peak activation memory (N,) of candidates (N, genes)."""
@@ -384,10 +399,21 @@ class _LayerTable:
         return total
 
 
-def problem_from_config(network: Network, costs: HardwareCosts, config: SearchConfig) -> SearchProblem:
+def problem_from_config(
+    network: Network, costs: HardwareCosts, config: SearchConfig, *, operators: OperatorEnergy | None = None
+) -> SearchProblem:
     """Return the problem of a configuration: a gene for each weight tensor and each edge group that is not fixed.
 
-    Bits left open in the configuration are those of the cost table up to 8. Raises the errors of choose_genes().
+    Bits left open in the configuration are those of the cost table up to 8. operators: as for SearchProblem. Raises the
+    errors of choose_genes().
     """
     genes, fixed = choose_genes(network, config, tuple(b for b in costs.bits if b <= 8))
-    return SearchProblem(network, costs, genes=genes, fixed=fixed, objectives=config.objectives, bounds=config.bounds)
+    return SearchProblem(
+        network,
+        costs,
+        genes=genes,
+        fixed=fixed,
+        objectives=config.objectives,
+        bounds=config.bounds,
+        operators=operators,
+    )

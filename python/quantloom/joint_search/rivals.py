@@ -51,8 +51,10 @@ def make_rival(name: RivalName, config: SearchConfig, problem: SearchProblem, ar
     if name == "memory_only":
         bounds = {objective: bound for objective, bound in config.bounds.items() if objective in _BLIND}
         blind = replace(config, objectives=_BLIND, bounds=bounds)
-        return Rival(name=name, config=blind, problem=problem_from_config(network, costs, blind), charged=problem)
-    fixed = problem_from_config(network, FixedMappingCosts(network, arch, costs, model=config.cost_model), config)
+        blind_problem = problem_from_config(network, costs, blind, operators=problem.operators)
+        return Rival(name=name, config=blind, problem=blind_problem, charged=problem)
+    fixed_costs = FixedMappingCosts(network, arch, costs, model=config.cost_model)
+    fixed = problem_from_config(network, fixed_costs, config, operators=problem.operators)
     return Rival(name=name, config=config, problem=fixed, charged=fixed)
 
 

@@ -22,6 +22,7 @@ from quantloom.joint_search.executors import EvaluatorMaker, Executor, InProcess
 from quantloom.joint_search.front import Curve, Front, FrontPoint, LayerChoice, TensorBits, labels
 from quantloom.joint_search.journal import SCHEMA_VERSION, RunDirectory
 from quantloom.joint_search.live_report import LiveReport
+from quantloom.joint_search.operator_energy import OperatorEnergy
 from quantloom.joint_search.pareto import FloatArray, hypervolume, non_dominated
 from quantloom.joint_search.problem import (
     AccuracyEvaluator,
@@ -96,7 +97,10 @@ def run_search(
     Raises SearchError if the configuration does not fit the inputs or the directory cannot be used, InfeasibleError
     if nothing keeps the bounds; both before anything is measured, as far as that can be known.
     """
-    problem = problem_from_config(inputs.network, inputs.costs, config)
+    operators = None
+    if config.charge_operators:
+        operators = OperatorEnergy(inputs.network, inputs.arch, inputs.costs.bits)
+    problem = problem_from_config(inputs.network, inputs.costs, config, operators=operators)
     uniform = np.array([problem.uniform(b) for b in problem.uniform_bits], dtype=np.int64).reshape(
         -1, len(problem.genes)
     )
@@ -383,6 +387,7 @@ def _point(
         peak_activation_memory_bits=int(hardware.peak_activation_bits[0]),
         bops=int(hardware.bops[0]),
         average_weight_bits=weight_memory_bits / network.weights,
+        operators_energy_pj=problem.operators_energy_pj(candidate),
     )
 
 

@@ -36,7 +36,8 @@ _TOTALS: Final = (
     *("label", "uniform_bits", "accuracy_validation", "accuracy_test", "energy_pj", "latency_cycles", "edp_pj_cycles"),
     *("sum_edp_pj_cycles", "weight_memory_bits", "average_weight_bits", "average_activation_bits"),
 )
-_LATER_TOTALS: Final = ("peak_activation_memory_bits", "bops")  # runs of quantloom before it had them do not
+_LATER_COSTS: Final = ("peak_activation_memory_bits", "bops")
+_LATER_TOTALS: Final = (*_LATER_COSTS, "operators_energy_pj")  # runs of quantloom before it had them do not
 _LAYER: Final = ("weight_bits", "input_bits", "output_bits", "energy_pj", "latency_cycles")
 _COSTS: Final = {
     "energy_pj": "energy_pj",
@@ -271,6 +272,7 @@ def _measured_point(evaluation: Evaluation, label: str, uniform_bits: int | None
         **_costs_of(evaluation),
         "average_weight_bits": None,
         "average_activation_bits": None,
+        "operators_energy_pj": None,
         "layers": [[bits, None, None, None, None, -1] for bits in assignment.weights],
         "activations": list(assignment.groups),
     }
@@ -292,11 +294,11 @@ def _uniform_bits(evaluation: Evaluation, manifest: Mapping[str, Any]) -> int | 
 def _costs_of(evaluation: Evaluation) -> _Json:
     """Hardware costs by the names that points have. Raises KeyError if the journal does not have them.
 
-    Those of _LATER_TOTALS are None in the journal of an older run, which has other objectives.
+    Those of _LATER_COSTS are None in the journal of an older run, which has other objectives.
     """
     details = evaluation.details or {}
     edp = details["energy_pj"] * details["latency_cycles"]
-    found = {"edp_pj_cycles": edp, **dict.fromkeys(_LATER_TOTALS), **details}
+    found = {"edp_pj_cycles": edp, **dict.fromkeys(_LATER_COSTS), **details}
     return {name: found[name] for name in _COSTS.values()}
 
 

@@ -8,7 +8,7 @@ hull where there are enough, else also the optima at budgets between them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,7 +107,28 @@ def additive_trade(problem: SearchProblem, sensitivity: SensitivityTable, object
         sizes = tuple(len(problem.genes[g].bits) for g in scope)
         cost = np.broadcast_to(layer_costs[i][tuple(axes)], sizes)
         factors.append(_narrowed(scope, cost))
+    factors += _operator_factors(problem, objective, gene_of)
     return Elimination(problem.choice_counts.tolist(), factors)
+
+
+def _operator_factors(problem: SearchProblem, objective: Objective, gene_of: Mapping[int, int]) -> list[Factor]:
+    """Return what the operators that are charged add to the cost, as functions of the genes of their edges."""
+    if problem.operators is None or objective not in ("energy_pj", "edp"):
+        return []
+    typical_pj = 1.0 if objective == "energy_pj" else _typical_energy_pj(problem)
+    factors = []
+    for term in problem.operators.terms:
+        variables = [len(problem.network.layers) + group for group in term.groups]
+        scope = tuple(sorted({gene_of[v] for v in variables if v in gene_of})) or (0,)
+        sizes = tuple(len(problem.genes[g].bits) for g in scope)
+        widest = np.full(sizes, max((problem.fixed[v] for v in variables if v not in gene_of), default=0))
+        for g in {gene_of[v] for v in variables if v in gene_of}:
+            shape = [1] * len(scope)
+            shape[scope.index(g)] = sizes[scope.index(g)]
+            widest = np.maximum(widest, np.array(problem.genes[g].bits).reshape(shape))
+        cost = term.energy_pj[np.searchsorted(problem.operators.bits, widest)] / typical_pj
+        factors.append(_narrowed(scope, cost))
+    return factors
 
 
 def _narrowed(scope: tuple[int, ...], cost: FloatArray) -> Factor:
@@ -169,9 +190,15 @@ def _layer_costs(problem: SearchProblem, objective: Objective) -> FloatArray:
             "sum_edp": energy * cycles,
             "weight_bits": np.broadcast_to(weight_bits, energy.shape),
             "bops": np.broadcast_to(bops, energy.shape),
-            "edp": energy / _typical_total(energy) + cycles / _typical_total(cycles),
+            "edp": energy / _typical_energy_pj(problem) + cycles / _typical_total(cycles),
         }
     return np.where(np.isfinite(energy), costs[objective], np.inf)
+
+
+def _typical_energy_pj(problem: SearchProblem) -> float:
+    """The scale of a network's energy, operators included if they are charged."""
+    terms = () if problem.operators is None else problem.operators.terms
+    return _typical_total(problem.costs.energy_pj) + float(sum(np.median(term.energy_pj) for term in terms))
 
 
 def _typical_total(layer_costs: FloatArray) -> float:

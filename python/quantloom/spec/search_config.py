@@ -10,6 +10,7 @@
     output_bits: searched                 # instead of 8
     compare: [memory_only, no_synergy]    # and random: other searches in the same run
     rules: {weights: {first: 8, last: 8}} # see search_rules.py
+    charge_operators: true                # the traffic of pooling, additions, ... counts in the energy
 
 Only `model` and `arch` are needed. All keys are the fields of search/config.py, which says what they mean.
 """
@@ -127,4 +128,5 @@ _READERS: dict[str, Callable[[Field], object]] = {
     "mutation_probability": _share,
     "compare": _rivals,
     "rules": read_search_rules,
+    "charge_operators": lambda field: field.boolean(),
 }

@@ -6,6 +6,8 @@ Written from the problem's tables alone; it shares no code with quantloom.joint_
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -40,9 +42,7 @@ def least_proxy_by_milp(
         choice.append(of_gene)
         rows.append([(column, 1.0) for column in of_gene.values()])
         right.append(1.0)
-    for i, layer in enumerate(problem.network.layers):
-        groups, edges = len(problem.network.layers), problem.network.edges
-        variables = (i, groups + edges[layer.input_edge].group, groups + edges[layer.output_edge].group)
+    for variables, cost_of in _parts(problem, objective):
         setters = [next((g for g, gene in enumerate(problem.genes) if v in gene.variables), None) for v in variables]
         genes = sorted({g for g in setters if g is not None})
         uses: dict[int, list[int]] = {column: [] for g in genes for column in choice[g].values()}
@@ -50,7 +50,7 @@ def least_proxy_by_milp(
         for setting in itertools.product(*(problem.genes[g].bits for g in genes)):
             chosen = dict(zip(genes, setting, strict=True))
             widths = [problem.fixed[v] if g is None else chosen[g] for v, g in zip(variables, setters, strict=True)]
-            cost = _cost(problem, objective, i, widths)
+            cost = cost_of(widths)
             if np.isfinite(cost):
                 used.append(len(columns))
                 for g, b in chosen.items():
@@ -64,7 +64,25 @@ def least_proxy_by_milp(
     return _solve(np.array(columns), rows, np.array(right), budget)
 
 
-def _cost(problem: SearchProblem, objective: Objective, layer: int, widths: list[int]) -> float:
+def _parts(
+    problem: SearchProblem, objective: Objective
+) -> Iterator[tuple[Sequence[int], Callable[[Sequence[int]], float]]]:
+    """Each layer, and each set of operators that is charged: its variables, and its cost at their widths."""
+    groups, edges = len(problem.network.layers), problem.network.edges
+    for i, layer in enumerate(problem.network.layers):
+        variables = (i, groups + edges[layer.input_edge].group, groups + edges[layer.output_edge].group)
+        yield variables, partial(_cost, problem, objective, i)
+    if problem.operators is not None and objective == "energy_pj":
+        for term in problem.operators.terms:
+            table = dict(zip(problem.operators.bits, term.energy_pj.tolist(), strict=True))
+            yield [groups + g for g in term.groups], partial(_at_widest, table)
+
+
+def _at_widest(table: Mapping[int, float], widths: Sequence[int]) -> float:
+    return table[max(widths)]
+
+
+def _cost(problem: SearchProblem, objective: Objective, layer: int, widths: Sequence[int]) -> float:
     at = (layer, *(problem.costs.bits.index(b) for b in widths))
     energy, cycles = float(problem.costs.energy_pj[at]), float(problem.costs.cycles[at])
     if not np.isfinite(energy):

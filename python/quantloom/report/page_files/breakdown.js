@@ -48,7 +48,8 @@ function energySection(run, point, state, choose) {
     [{ title: "level" }, ...[...tensors, "networks, leakage, arithmetic", "sum", "share"].map((t) => ({ title: t, num: true })), { title: "", className: "wide" }],
     rows.map((row) => ({ cells: [row.name, ...tensors.map((t) => number(row.tensors[t])), number(row.rest), number(row.total), percent(row.total / total, 1),
       bar([...tensors.map((t, i) => ({ value: row.tensors[t] || 0, color: color(i), title: `${row.name}, ${t}: ${energyText(row.tensors[t] || 0)}` })), { value: row.rest, color: "var(--c6)", title: `${row.name}: ${energyText(row.rest)}` }], most)] })));
-  return section("energy", title, "Where the energy of one sample goes, under the best mapping of every layer.",
+  const beside = point.operators_energy_pj ? ` Operators beside the layers take ${energyText(point.operators_energy_pj)} more, charged as traffic of the outermost level; they are not in these tables.` : "";
+  return section("energy", title, `Where the energy of one sample goes, under the best mapping of every layer.${beside}`,
     legend([...tensors.map((t, i) => [t, color(i)]), ["networks, leakage, arithmetic", "var(--c6)"]]), byLevel,
     el("h3", {}, "Layer by layer"), ...layerEnergies(run, point, costs, state, choose));
 }

@@ -18,7 +18,7 @@ function pointEntries(point) {
     ["point", point.label],
     ["accuracy, validation", percent(point.accuracy_validation)],
     ["accuracy, test", percent(point.accuracy_test)],
-    ["energy", energyText(point.energy_pj)],
+    ["energy", point.operators_energy_pj ? `${energyText(point.energy_pj)}, ${energyText(point.operators_energy_pj)} of it in operators` : energyText(point.energy_pj)],
     ["latency", `${whole(point.latency_cycles)} cycles`],
     ["weight memory", bytesText(point.weight_memory_bits)],
     ["bits of weights", point.average_weight_bits === null ? "–" : digits(point.average_weight_bits, 3)],
