@@ -54,3 +54,108 @@ def test_map_writes_a_row_for_each_layer_with_the_columns_of_a_cost_table(quantl
     assert rows == same
     assert quantloom(*command).err.startswith("error: map.csv exists already")
     assert "the ending says no format of a table" in quantloom(*command[:-1], "map.txt").err
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with Path(name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_counts_are_written_with_a_column_for_each_level(quantloom: Run) -> None:
+    command = ("count", "network.yaml", "--arch", "eyeriss", "--bits", "8", "a8w4", "-o")
+    result = quantloom(*command, "counts.csv", "--json")
+    rows = rows_of("counts.csv")
+    assert len(rows) == 4
+    for row, found in zip(rows, result.json["layers"], strict=True):
+        assert (row["layer"], int(row["position"])) == (found["layer"], found["position"])
+        assert [int(row[f"bits_{tensor.lower()}"]) for tensor in found["bits"]] == list(found["bits"].values())
+        assert (float(row["size"]), int(row["visited"]), int(row["valid"])) == tuple(
+            found[key] for key in ("size", "visited", "valid")
+        )
+        invalid = {reason: int(row[f"invalid_{reason}"]) for reason in found["invalid"]}
+        assert invalid == found["invalid"]
+        assert int(row["visited"]) == int(row["valid"]) + sum(invalid.values())
+        by_level = {key.partition(":")[2]: int(n) for key, n in row.items() if key.startswith("invalid_capacity:")}
+        assert list(by_level) == ["psum_spad", "weights_spad", "ifmap_spad", "DummyBuffer", "shared_glb", "DRAM"]
+        assert {level: n for level, n in by_level.items() if n} == found["invalid_capacity_by_level"]
+    assert quantloom(*command, "counts.parquet").out.endswith("written to counts.parquet\n")
+    table = parquet.read_table("counts.parquet")
+    assert [str(each) for each in table.schema.types[:2]] == ["int64", "string"]
+    assert table.schema.metadata[b"cost_model"] == b"default"
+    assert table.num_rows == 4
+
+
+def test_a_comparison_of_heuristics_is_written_improvement_by_improvement(quantloom: Run) -> None:
+    command = ("converge", "network.yaml", "--arch", "eyeriss", "--layer", "conv", "--budget", "300", "--seeds", "2")
+    result = quantloom(*command, "-o", "runs.json", "--json")
+    written = json.loads(Path("runs.json").read_text())
+    assert written["about"]["objective"] == "edp"
+    assert float(written["about"]["optimum"]) == result.json["optimum"]
+    for run in result.json["runs"]:
+        rows = [r for r in written["rows"] if (r["heuristic"], r["seed"]) == (run["heuristic"], run["seed"])]
+        improved = [[row["looked_at"], row["best"]] for row in rows if row["best"] is not None]
+        assert improved[: len(run["trace"])] == run["trace"]
+        assert (rows[-1]["looked_at"], rows[-1]["best"]) == (run["looked_at"], run["objective"])
+        for row in rows:
+            expected = None if row["best"] is None else row["best"] / result.json["optimum"]
+            assert row["ratio"] == (None if expected is None else pytest.approx(expected))
+    assert quantloom(*command, "-o", "runs.json").err.startswith("error: runs.json exists already")
+
+
+def test_what_is_shown_is_written_too(quantloom: Run) -> None:
+    model = quantloom("show", "model", "mobilenet_v2:width=0.25,input=32", "-o", "layers.csv", "--json").json
+    layers = rows_of("layers.csv")
+    assert [(row["layer"], row["kind"], int(row["macs"])) for row in layers] == [
+        (layer["name"], layer["kind"], layer["macs"]) for layer in model["layers"]
+    ]
+    assert layers[0]["dims"] == " ".join(f"{dim}{bound}" for dim, bound in model["layers"][0]["dims"].items())
+    for kind, name in (("edges", "edge"), ("operators", "operator")):
+        shown = quantloom("show", "model", "mobilenet_v2:width=0.25,input=32", "-o", f"{kind}.csv", "--rows", kind)
+        assert shown.code == 0, shown.err
+        assert [row[name] for row in rows_of(f"{kind}.csv")] == [each["name"] for each in model[kind]]
+    assert [row["writes"] for row in rows_of("operators.csv")] == [each["writes"] or "" for each in model["operators"]]
+
+    arch = quantloom("show", "arch", "simba", "-o", "components.csv", "--json").json
+    levels = [row for row in rows_of("components.csv") if row["kind"] != "arithmetic"]
+    assert [(row["component"], row["capacity_words"]) for row in levels] == [
+        (level["name"], "" if level["capacity_words"] is None else str(level["capacity_words"]))
+        for level in arch["levels"]
+    ]
+    assert quantloom("show", "arch", "simba", "-o", "energies.csv", "--rows", "energies").code == 0
+    reads = {row["component"]: row for row in rows_of("energies.csv") if row["action"] == "read"}
+    for level in arch["levels"]:
+        row = reads[level["name"]]
+        assert (float(row["energy_pj"]), row["energy_source"]) == (level["read_energy_pj"], level["read_energy_source"])
+
+
+def test_the_loops_of_a_mapping_are_written(quantloom: Run) -> None:
+    quantloom("map", "network.yaml", "--arch", "eyeriss", "--bits", "8", "--layer", "conv", "--save", "best")
+    command = ("show", "mapping", "best/layer01.mapping.yaml", "--workload", "best/layer01.workload.yaml")
+    found = quantloom(*command, "--arch", "eyeriss", "-o", "loops.csv", "--json").json["mapping"]
+    expected = []
+    for level in found:
+        groups = (("temporal", level["temporal"]), *((f"spatial {axis}", level["spatial"][axis]) for axis in "xy"))
+        loops = [(kind, dim, str(bound)) for kind, group in groups for dim, bound in group]
+        expected += [(level["level"], *loop, ", ".join(level["keep"])) for loop in loops or [("", "", "")]]
+    rows = rows_of("loops.csv")
+    assert [tuple(row[key] for key in ("level", "kind", "dim", "bound", "keeps")) for row in rows] == expected
+    assert [int(row["position"]) for row in rows] == list(range(1, len(rows) + 1))
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        (("show", "arch", "-o", "a.csv"), 2, "-o needs ARCH, what the table is of"),
+        (("show", "model", "-o", "a.csv"), 2, "-o needs MODEL, what the table is of"),
+        (("show", "arch", "simba", "--rows", "energies"), 2, "--rows needs -o FILE, the table that it is about"),
+        (("show", "arch", "simba", "-o", "a.xls"), 1, "a.xls: the ending says no format of a table"),
+        (("show", "model", "network.yaml", "-o", "network.yaml"), 1, "the ending says no format of a table"),
+        (("count", "nowhere.yaml", "--arch", "eyeriss", "--bits", "8", "-o", "no/way.txt"), 1, "the ending says no"),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused_before_any_work(
+    quantloom: Run, command: tuple[str, ...], code: int, message: str
+) -> None:
+    result = quantloom(*command)
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err

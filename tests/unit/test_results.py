@@ -16,7 +16,9 @@ import pytest
 from quantloom import cost_table, evaluate, load_arch, load_network, optimize
 from quantloom.errors import QuantloomError
 from quantloom.joint_search.front import FRONT_COLUMNS
+from quantloom.mapper.description_results import DESCRIPTION_COLUMNS
 from quantloom.mapper.results import COST_COLUMNS, COST_TABLE_COLUMNS, cost_results, cost_table_results
+from quantloom.mapper.space_results import CONVERGENCE_COLUMNS, COUNT_COLUMNS
 from quantloom.report.results import FORMATS, SCHEMA_VERSION, ResultColumn, ResultTable, format_of
 from quantloom.workload.bits import BitWidths
 from quantloom.workload.layer import conv_workload
@@ -114,7 +116,9 @@ def test_endings_name_formats() -> None:
 
 def test_the_schema_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
-    for column in (*COST_TABLE_COLUMNS, *COST_COLUMNS, *FRONT_COLUMNS):
+    described = (column for columns in DESCRIPTION_COLUMNS.values() for column in columns)
+    others = (*COUNT_COLUMNS, *CONVERGENCE_COLUMNS, *described)
+    for column in (*COST_TABLE_COLUMNS, *COST_COLUMNS, *FRONT_COLUMNS, *others):
         assert f"| `{column.name}` | {column.kind} | {column.unit} | {column.meaning} |" in page
     assert f"`schema_version` is {SCHEMA_VERSION}" in page
 

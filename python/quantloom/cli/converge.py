@@ -21,6 +21,7 @@ from quantloom.cli.parsing import (
     add_model,
     add_objective,
     add_space,
+    add_table_output,
     add_threads,
     cost_options,
     count_from,
@@ -43,7 +44,8 @@ def add_parser(commands: Subparsers) -> Parser:
         help="how near heuristic searches come to the proven optimum of a layer",
         description="Run random, pruned random and annealing searches of one layer with several seeds, and write a PNG "
         "of their best so far against the mappings looked at, with the proven optimum.",
-        epilog="example:\n  quantloom converge network.yaml --arch eyeriss --layer conv --budget 1000 --out conv.png",
+        epilog="example:\n  quantloom converge network.yaml --arch eyeriss --layer conv --budget 1000 --out conv.png"
+        " -o conv.csv",
     )
     add_model(parser)
     add_arch(parser)
@@ -66,6 +68,7 @@ def add_parser(commands: Subparsers) -> Parser:
     parser.add_argument(
         "--out", metavar="FILE", default="convergence.png", help="the figure (default: convergence.png)"
     )
+    add_table_output(parser, "a row for each improvement of each run")
     add_threads(parser)
     parser.set_defaults(run=run)
     return parser
@@ -74,6 +77,7 @@ def add_parser(commands: Subparsers) -> Parser:
 def run(args: argparse.Namespace) -> None:
     """Compare, draw and print."""
     from quantloom.cli.inputs import naming_layer, positions, read_inputs, with_given_loops
+    from quantloom.cli.saved import check_table_file
     from quantloom.mapper.heuristics import HEURISTICS, compare
     from quantloom.report.convergence import plot_convergence
 
@@ -81,6 +85,7 @@ def run(args: argparse.Namespace) -> None:
     if path.suffix.lower() != ".png" or not path.absolute().parent.is_dir():
         message = f"--out {path}: expected the name of a PNG file in a folder that exists"
         raise SpecError(message, hint="for example --out convergence.png")
+    check_table_file(args.output)
     arch, [bits], network = read_inputs(args.arch, [args.bits], args.model)
     [index] = positions(network, args.layer)
     layer, widths = network.layers[index], bits.for_layer(network, index)
@@ -108,12 +113,25 @@ def run(args: argparse.Namespace) -> None:
         budget=args.budget,
         proof=f"proven optimum of {_power(size)} mappings",
     )
+    if args.output is not None:
+        _write_table(args, arch.name, network.name, layer.name, found)
     if args.json:
         print_json("converge", _json(args, layer.name, found))
     else:
         title = f"{layer.name} of {network.name} on {arch.name}, bits {widths}, least {args.objective}"
         title += "" if args.fixed is None else f", with what {args.fixed} gives"
-        print_lines([bold(title), *_report(found), "", f"written to {path}"])
+        written = ", ".join([str(path), *([] if args.output is None else [args.output])])
+        print_lines([bold(title), *_report(found), "", f"written to {written}"])
+
+
+def _write_table(args: argparse.Namespace, arch: str, model: str, layer: str, found: Comparison) -> None:
+    from quantloom.cli.saved import write_table
+    from quantloom.mapper.space_results import convergence_results
+
+    settings = {key: getattr(args, key) for key in ("objective", "cost_model", "space", "fixed")}
+    about = {"model": model, "layer": layer, "arch": arch, **{k: v for k, v in settings.items() if v is not None}}
+    about["optimum"] = repr(found.least)
+    write_table(args.output, convergence_results(found, about))
 
 
 def _power(size: int) -> str:

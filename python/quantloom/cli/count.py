@@ -17,6 +17,7 @@ from quantloom.cli.parsing import (
     add_fixed,
     add_layer,
     add_model,
+    add_table_output,
     add_threads,
     cost_options,
 )
@@ -24,6 +25,7 @@ from quantloom.cli.progress import Progress
 
 if TYPE_CHECKING:
     from quantloom._core import Arch
+    from quantloom.report.results import Cell
     from quantloom.spec.bits import BitsSpec
     from quantloom.workload.bits import BitWidths
     from quantloom.workload.network import Layer, Network
@@ -60,7 +62,7 @@ def add_parser(commands: Subparsers) -> Parser:
         "stores partial sums wider than outputs, so fewer mappings fit.",
         epilog="example:\n"
         "  quantloom count mobilenet_v1 --arch eyeriss --layer 2 --bits 16 8 a8w4o8 4 2 --paper-workloads"
-        " --cost-model compat",
+        " --cost-model compat -o counts.csv",
     )
     add_model(parser)
     add_arch(parser)
@@ -75,6 +77,7 @@ def add_parser(commands: Subparsers) -> Parser:
         action="store_true",
         help="take depthwise and grouped layers as dense, as the tool of arXiv 2404.05368 does",
     )
+    add_table_output(parser, "a row for each layer and BITS")
     add_threads(parser)
     parser.set_defaults(run=run)
     return parser
@@ -84,8 +87,10 @@ def run(args: argparse.Namespace) -> None:
     """Count and print."""
     from quantloom._core import Mapspace
     from quantloom.cli.inputs import positions, read_inputs, with_given_loops
+    from quantloom.cli.saved import check_table_file
     from quantloom.workload.paper import paper_workloads
 
+    check_table_file(args.output)
     arch, bits, network = read_inputs(args.arch, args.bits, args.model)
     if args.paper_workloads:
         network = paper_workloads(network)
@@ -94,6 +99,8 @@ def run(args: argparse.Namespace) -> None:
     if args.fixed is not None:  # what is lowered is said of the architecture's own constraints
         plain = Mapspace(arch, network.layer(args.layer).workload)
         counts = [replace(each, notes=tuple(plain.notes)) for each in counts]
+    if args.output is not None:
+        _write_table(args, arch, network, counts)
     if args.json:
         body: dict[str, object] = {"model": network.name, "arch": arch.name, "cost_model": args.cost_model}
         if args.fixed is not None:
@@ -102,7 +109,27 @@ def run(args: argparse.Namespace) -> None:
         print_json("count", {**body, **found[0]} if len(found) == 1 else {**body, "layers": found})
     else:
         given = "" if args.fixed is None else f", with what {args.fixed} gives"
-        print_lines([bold(f"{network.name} on {arch.name}, cost model {args.cost_model}{given}"), *_lines(counts)])
+        title = bold(f"{network.name} on {arch.name}, cost model {args.cost_model}{given}")
+        print_lines([title, *_lines(counts), *([] if args.output is None else ["", f"written to {args.output}"])])
+
+
+def _write_table(args: argparse.Namespace, arch: Arch, network: Network, counts: list[_LayerCount]) -> None:
+    from quantloom.cli.saved import write_table
+    from quantloom.mapper.space_results import count_results
+
+    levels = [level.name for level in arch.levels]
+    rows: list[tuple[Cell, ...]] = [
+        (
+            *(found.position, found.layer, found.bits.weights, found.bits.inputs, found.bits.outputs),
+            *(float(found.size), found.visited, found.valid),
+            *(found.over_fanout, found.over_capacity, found.misused),
+            *(found.over_capacity_by_level.get(level, 0) for level in levels),
+        )
+        for found in counts
+    ]
+    about = {"model": network.name, "arch": arch.name, "cost_model": args.cost_model}
+    about |= {} if args.fixed is None else {"fixed": args.fixed}
+    write_table(args.output, count_results(rows, levels, about))
 
 
 def _count_layers(

@@ -28,6 +28,7 @@ __all__ = [
     "add_objective",
     "add_space",
     "add_store",
+    "add_table_output",
     "add_threads",
     "bits_list",
     "choice",
@@ -258,6 +259,16 @@ def add_budget(parser: Parser) -> None:
         default=0,
         help="mappings of a layer to look at, at most (in a free space: beginnings of mappings); the result is then not"
         " proven optimal (default: all)",
+    )
+
+
+def add_table_output(parser: Parser, rows: str) -> None:
+    """-o, the file of a result table; `saved.check_table_file` and `saved.write_table` are for it."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help=f"write {rows} as a table: .csv, .parquet, .arrow or .json (docs/results.md), which must not be there yet",
     )
 
 

@@ -11,9 +11,10 @@ from quantloom.errors import QuantloomError
 
 if TYPE_CHECKING:
     from quantloom._core import Arch, Mapping, Workload
+    from quantloom.report.results import ResultTable
     from quantloom.workload.bits import BitWidths
 
-__all__ = ["MappingFiles", "check_writable", "write_whole"]
+__all__ = ["MappingFiles", "check_table_file", "check_writable", "write_table", "write_whole"]
 
 
 class MappingFiles:
@@ -44,6 +45,22 @@ class MappingFiles:
     def _paths(self, position: int) -> tuple[Path, Path]:
         stem = f"layer{position:0{self._digits}d}"
         return self.directory / f"{stem}.workload.yaml", self.directory / f"{stem}.mapping.yaml"
+
+
+def check_table_file(name: str | None) -> None:
+    """Raise QuantloomError, before any work, if no table can be written to this file; None is none."""
+    from quantloom.report.results import format_of
+
+    if name is not None:
+        format_of(name)
+        check_writable(Path(name))
+
+
+def write_table(name: str, results: ResultTable) -> None:
+    """Write a table in the format that the ending says."""
+    from quantloom.report.results import format_of
+
+    write_whole(Path(name), results.encode(format_of(name)))
 
 
 def check_writable(path: Path, *, is_forced: bool = False, hint: str = "choose another name") -> None:

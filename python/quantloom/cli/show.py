@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from quantloom.cli.nest import nest_lines
 from quantloom.cli.output import Column, TextTable, bold, print_json, print_lines, wrapped
-from quantloom.cli.parsing import MODEL_HELP, Parser, Subparsers, add_arch
+from quantloom.cli.parsing import MODEL_HELP, Parser, Subparsers, add_arch, add_table_output
 from quantloom.cli.units import bytes_text, count_text, plural
 
 if TYPE_CHECKING:
@@ -32,18 +32,20 @@ def add_parser(commands: Subparsers) -> Parser:
         "arch",
         help="levels, energies and constraints; without a name the known accelerators",
         description="Print the hierarchy of an accelerator with capacities, fanout, energies and their sources.",
-        epilog="example:\n  quantloom show arch simba --svg simba.svg",
+        epilog="example:\n  quantloom show arch simba --svg simba.svg -o energies.csv --rows energies",
     )
     arch.add_argument("arch", metavar="ARCH", nargs="?", help="an accelerator by name, or a YAML file")
     arch.add_argument("--svg", metavar="FILE", help="draw it into an SVG file, which must not be there yet")
+    _add_rows(arch, ("components", "energies"))
     arch.set_defaults(run=show_arch)
     model = kinds.add_parser(
         "model",
         help="layers, shapes, MACs, edges and bit groups",
         description="Print the layers of a network and the edges (stored activations) between them.",
-        epilog="example:\n  quantloom show model mobilenet_v2:width=0.5,input=96",
+        epilog="example:\n  quantloom show model mobilenet_v2:width=0.5,input=96 -o layers.csv",
     )
     model.add_argument("model", metavar="MODEL", nargs="?", help=f"{MODEL_HELP}; without it the zoo is listed")
+    _add_rows(model, ("layers", "edges", "operators"))
     model.set_defaults(run=show_model)
     mapping = kinds.add_parser(
         "mapping",
@@ -52,13 +54,32 @@ def add_parser(commands: Subparsers) -> Parser:
         epilog="example:\n"
         "  quantloom map mobilenet_v1 --arch eyeriss --bits 8 --layer 2 --save best\n"
         "  quantloom show mapping best/layer02.mapping.yaml --arch eyeriss"
-        " --workload best/layer02.workload.yaml",
+        " --workload best/layer02.workload.yaml -o loops.csv",
     )
     mapping.add_argument("mapping", metavar="M.yaml", help="the mapping")
     add_arch(mapping)
     mapping.add_argument("--workload", metavar="W.yaml", required=True, help="its layer")
+    add_table_output(mapping, "a row for each loop")
     mapping.set_defaults(run=show_mapping)
     return parser
+
+
+def _add_rows(parser: Parser, kinds: Sequence[str]) -> None:
+    """-o and what its rows are; the first kind if nothing is said."""
+    add_table_output(parser, f"its {kinds[0]}, or what --rows names,")
+    parser.add_argument("--rows", choices=kinds, help=f"what the rows of the table are (default: {kinds[0]})")
+    parser.set_defaults(default_rows=kinds[0])
+
+
+def _check_table_options(args: argparse.Namespace, named: str | None, metavar: str) -> None:
+    """Refuse, before any work, what cannot be written. named: what is to be shown, None for a list of names."""
+    from quantloom.cli.saved import check_table_file
+
+    if args.output is None and args.rows is not None:
+        args.parser.error("--rows needs -o FILE, the table that it is about")
+    if args.output is not None and named is None:
+        args.parser.error(f"-o needs {metavar}, what the table is of")
+    check_table_file(args.output)
 
 
 # ---- accelerators ----------------------------------------------------------------------------------------------------
@@ -66,10 +87,13 @@ def add_parser(commands: Subparsers) -> Parser:
 
 def show_arch(args: argparse.Namespace) -> None:
     """Print one accelerator, or the names of all."""
+    from quantloom.cli.saved import write_table
+    from quantloom.mapper.description_results import arch_results
     from quantloom.spec.arch import arch_names, find_arch, load_arch
 
     if args.arch is None and args.svg is not None:
         args.parser.error("--svg needs ARCH, the accelerator to draw")
+    _check_table_options(args, args.arch, "ARCH")
     if args.arch is None:
         if args.json:
             print_json("show arch", {"archs": [{"name": name, "file": str(find_arch(name))} for name in arch_names()]})
@@ -79,6 +103,8 @@ def show_arch(args: argparse.Namespace) -> None:
     arch = load_arch(args.arch)
     if args.svg is not None:
         draw_arch(arch, Path(args.svg))
+    if args.output is not None:
+        write_table(args.output, arch_results(arch, args.rows or args.default_rows))
     if args.json:
         print_json("show arch", arch_json(arch))
     else:
@@ -328,8 +354,11 @@ def _level_json(level: Level) -> dict[str, object]:
 def show_model(args: argparse.Namespace) -> None:
     """Print one network, or the zoo."""
     from quantloom.cli.inputs import read_network
+    from quantloom.cli.saved import write_table
+    from quantloom.mapper.description_results import network_results
     from quantloom.zoo import MODEL_NAMES, OPTIONS
 
+    _check_table_options(args, args.model, "MODEL")
     if args.model is None:
         options = {key: {"default": option.default, "meaning": option.meaning} for key, option in OPTIONS.items()}
         if args.json:
@@ -340,6 +369,8 @@ def show_model(args: argparse.Namespace) -> None:
             print_lines([*MODEL_NAMES, "", title, *lines])
         return
     network = read_network(args.model)
+    if args.output is not None:
+        write_table(args.output, network_results(network, args.rows or args.default_rows, kind_text))
     if args.json:
         print_json("show model", model_json(network))
     else:
@@ -510,11 +541,16 @@ def _edge_name(index: int) -> str:
 
 def show_mapping(args: argparse.Namespace) -> None:
     """Print the loop nest of a mapping file."""
+    from quantloom.cli.saved import check_table_file, write_table
     from quantloom.mapper.breakdown import mapping_json
+    from quantloom.mapper.description_results import mapping_results
     from quantloom.spec.together import load_mapped_layer
 
+    check_table_file(args.output)
     layer = load_mapped_layer(args.arch, args.workload, args.mapping)
     arch, workload, mapping = layer.arch, layer.workload, layer.mapping
+    if args.output is not None:
+        write_table(args.output, mapping_results(mapping, arch, workload))
     if args.json:
         levels = mapping_json(mapping, arch)
         print_json("show mapping", {"arch": arch.name, "workload": workload.name, "mapping": levels})
