@@ -51,10 +51,10 @@ def inputs(*, name: str = "toy", stops: bool = False) -> SearchInputs:
     )
 
 
-def finished_run(directory: Path, *, name: str = "toy", compare: tuple[RivalName, ...] = ()) -> Path:
+def finished_run(directory: Path, *, name: str = "toy", compare: tuple[RivalName, ...] = (), seed: int = 0) -> Path:
     """A directory with a finished run; its picture is left empty by callers that need none."""
     run_search(
-        dataclasses.replace(CONFIG, compare=compare),
+        dataclasses.replace(CONFIG, compare=compare, seed=seed),
         inputs(name=name),
         directory=directory,
         command=["quantloom", "search", name],

@@ -52,6 +52,9 @@ def test_the_example_of_the_help_text_works(
     lines = _example(parser)
     if parser.prog == "quantloom report":
         finished_run(directory / "runs" / "demo-1")
+    if parser.prog == "quantloom compare":
+        for seed in range(3):
+            finished_run(directory / "runs" / f"demo-{seed + 1}", seed=seed)
     assert lines[-1].startswith(parser.prog)
     for line in lines:
         program, *arguments = shlex.split(line)

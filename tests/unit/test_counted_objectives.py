@@ -55,7 +55,7 @@ def test_the_peak_is_that_of_an_execution_at_all_bits(network):
     groups = len(network.edge_groups)
     every = np.array(list(itertools.product((1, 2, 5, 16), repeat=groups)), dtype=np.int64)
     memory = PeakActivationMemory(network, [(1, 2, 5, 16)] * groups)
-    assert memory.evaluate(every[:, memory.groups]).tolist() == [
+    assert memory.evaluate(every[:, memory.groups].T.astype(np.float64)).tolist() == [
         simulated_peak(network, bits) for bits in every.tolist()
     ]
 
@@ -68,14 +68,16 @@ def test_the_peak_of_real_networks_is_that_of_an_execution(name):
     bits = np.array([random.choice(widths, 40) for widths in allowed], dtype=np.int64).T
     memory = PeakActivationMemory(network, allowed)
     assert len(memory.groups) < len(network.edge_groups)  # most moments cannot be the worst
-    assert memory.evaluate(bits[:, memory.groups]).tolist() == [simulated_peak(network, row) for row in bits.tolist()]
+    assert memory.evaluate(bits[:, memory.groups].T.astype(np.float64)).tolist() == [
+        simulated_peak(network, row) for row in bits.tolist()
+    ]
 
 
 def test_the_peak_of_mobilenet_v2_at_8_bits_is_by_hand_that_of_its_second_block():
     """112x112x96 written by the expansion of 112x112x16; the depthwise layer after it writes 56x56x96."""
     network = load_network("mobilenet_v2")
     memory = PeakActivationMemory(network, [(8,)] * len(network.edge_groups))
-    peak = memory.evaluate(np.full((1, len(memory.groups)), 8, dtype=np.int64))[0]
+    peak = memory.evaluate(np.full((len(memory.groups), 1), 8.0))[0]
     assert peak == 8 * max(112 * 112 * (96 + 16), 112 * 112 * 96 + 56 * 56 * 96)
 
 

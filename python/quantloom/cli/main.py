@@ -29,6 +29,7 @@ COMMANDS: Final = (
     "table",
     "search",
     "report",
+    "compare",
     "reproduce",
     "quantize",
     "fetch",

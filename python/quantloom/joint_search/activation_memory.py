@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from quantloom.joint_search.pareto import FloatArray
 from quantloom.workload.network import Network
@@ -56,10 +55,10 @@ class PeakActivationMemory:
         """The edge groups whose bits count, ascending."""
         self._steps = steps[:, self.groups].astype(np.float64)
 
-    def evaluate(self, bits: npt.NDArray[np.int64]) -> FloatArray:
-        """Return the peaks (N,), in bits, for the bits (N, len(groups)) of the groups that count.
+    def evaluate(self, bits: FloatArray) -> FloatArray:
+        """Return the peaks (N,), in bits, for the bits (len(groups), N) of the groups that count.
 
         Whole numbers; exact below 2^53, whatever the order in which they are added.
         """
-        peaks: FloatArray = (bits.astype(np.float64) @ self._steps.T).max(axis=1)
+        peaks: FloatArray = (self._steps @ bits).max(axis=0)
         return peaks

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = [
-    *("FRONT_COLUMNS", "SCHEMA_VERSION", "Curve", "CurveSaving", "Front", "FrontPoint", "LayerChoice", "Saving"),
-    "TensorBits",
+    *("COST_FIELDS", "COST_WORDS", "FRONT_COLUMNS", "SCHEMA_VERSION", "Curve", "CurveSaving", "Front", "FrontPoint"),
+    *("LayerChoice", "MeasuredOn", "Saving", "TensorBits"),
 ]
 
 SCHEMA_VERSION = 1
 
 MeasuredOn = Literal["validation", "test"]
 
-_COST_FIELDS: dict[Objective, str] = {
+COST_FIELDS: dict[Objective, str] = {
     "energy_pj": "energy_pj",
     "cycles": "latency_cycles",
     "edp": "edp_pj_cycles",
@@ -41,7 +41,7 @@ _COST_FIELDS: dict[Objective, str] = {
     "peak_activation_bits": "peak_activation_memory_bits",
     "bops": "bops",
 }
-_COST_WORDS: dict[Objective, str] = {
+COST_WORDS: dict[Objective, str] = {
     "energy_pj": "energy",
     "cycles": "latency",
     "edp": "EDP",
@@ -101,10 +101,10 @@ class FrontPoint:
 
     def cost(self, objective: Objective) -> float:
         """Return a hardware objective in its unit. Raises SearchError for the error, which is none."""
-        if objective not in _COST_FIELDS:
+        if objective not in COST_FIELDS:
             message = f"{objective!r} is not a hardware objective"
             raise SearchError(message)
-        return float(getattr(self, _COST_FIELDS[objective]))
+        return float(getattr(self, COST_FIELDS[objective]))
 
     def accuracy(self, split: MeasuredOn) -> float:
         """Return the accuracy in 0..1 on a split."""
@@ -117,7 +117,7 @@ class FrontPoint:
             "uniform_bits": self.uniform_bits,
             "accuracy_validation": self.accuracy_validation,
             "accuracy_test": self.accuracy_test,
-            **{name: getattr(self, name) for name in _COST_FIELDS.values()},
+            **{name: getattr(self, name) for name in COST_FIELDS.values()},
             "average_weight_bits": self.average_weight_bits,
             "average_activation_bits": self.average_activation_bits,
             "operators_energy_pj": self.operators_energy_pj,
@@ -297,7 +297,7 @@ class Front:
                 f"{proven} of {len(self.seeds)} seeds proven: no assignment has a lower accuracy proxy at their cost"
             )
         for objective in self.hardware_objectives:
-            lines.append(f"{_COST_WORDS[objective]} saved against uniform bits, at no lower accuracy on validation:")
+            lines.append(f"{COST_WORDS[objective]} saved against uniform bits, at no lower accuracy on validation:")
             found = {saving.baseline: saving for saving in self.savings(objective, "validation")}
             for baseline in self.baselines:
                 accuracies = (
@@ -306,7 +306,7 @@ class Front:
                 lines.append(f"  {baseline.label} ({accuracies})")
                 lines.append(f"    {_saving_in_words(found.get(baseline.label))}")
             if self.curves:
-                word = _COST_WORDS[objective]
+                word = COST_WORDS[objective]
                 lines.append(f"{word} saved against other searches, at no lower accuracy on validation:")
             for curve in self.curves:
                 against = [s.saved for s in self.curve_savings(objective) if s.curve == curve.name]

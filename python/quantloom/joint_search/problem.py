@@ -162,11 +162,13 @@ class SearchProblem:
         self.bounds = dict(bounds or {})
         self._check(costs)
         widest = max((len(gene.bits) for gene in self.genes), default=1)
-        self._gene_bits = np.zeros((len(self.genes), widest), dtype=np.int64)
+        self._gene_bits: FloatArray = np.zeros((len(self.genes), widest))
         for row, gene in zip(self._gene_bits, self.genes, strict=True):
             row[: len(gene.bits)] = gene.bits
         self.choice_counts: IntArray = np.array([len(gene.bits) for gene in self.genes], dtype=np.int64)
         self._table = _LayerTable(network, costs)
+        self._macs = np.array([layer.workload.macs for layer in network.layers], dtype=np.float64)
+        self._read = np.array(self.layer_variables)[:, :2].T
         allowed = self._allowed()
         self._memory = PeakActivationMemory(network, allowed[len(network.layers) :])
         self._check_fits(allowed)
@@ -224,7 +226,7 @@ class SearchProblem:
 
     def bits(self, candidates: IntArray) -> IntArray:
         """Return the bits of every variable, (N, layers + edge groups), of candidates (N, genes)."""
-        chosen = self._gene_bits[np.arange(len(self.genes)), candidates]
+        chosen = self._gene_bits[np.arange(len(self.genes)), candidates].astype(np.int64)
         bits = np.tile(np.array(self.fixed, dtype=np.int64), (len(candidates), 1))
         for g, gene in enumerate(self.genes):
             bits[:, list(gene.variables)] = chosen[:, g : g + 1]
@@ -270,17 +272,23 @@ class SearchProblem:
     def _count(self, name: Objective, candidates: IntArray) -> FloatArray:
         """Return the bit operations or the peak activation memory (N,) of candidates (N, genes)."""
         counts: FloatArray = np.empty(len(candidates))
-        groups = len(self.network.layers) + self._memory.groups
-        weights, inputs, _ = np.array(self.layer_variables).T
-        macs = np.array([layer.workload.macs for layer in self.network.layers], dtype=np.int64)
         for begin in range(0, len(candidates), _CHUNK):
-            bits = self.bits(candidates[begin : begin + _CHUNK])
-            counts[begin : begin + _CHUNK] = (
-                (bits[:, weights] * bits[:, inputs]) @ macs
-                if name == "bops"
-                else self._memory.evaluate(bits[:, groups])
-            )
+            bits = self._bits_by_variable(candidates[begin : begin + _CHUNK])
+            if name == "bops":
+                counts[begin : begin + _CHUNK] = self._macs @ (bits[self._read[0]] * bits[self._read[1]])
+            else:
+                groups = bits[len(self.network.layers) :][self._memory.groups]
+                counts[begin : begin + _CHUNK] = self._memory.evaluate(groups)
         return counts
+
+    def _bits_by_variable(self, candidates: IntArray) -> FloatArray:
+        """Return the bits of every variable, (variables, N), of candidates (N, genes)."""
+        bits: FloatArray = np.empty((len(self.fixed), len(candidates)))
+        bits[:] = np.array(self.fixed, dtype=np.float64)[:, np.newaxis]
+        for gene, table, choices in zip(self.genes, self._gene_bits, candidates.T, strict=True):
+            for variable in gene.variables:
+                table.take(choices, out=bits[variable], mode="clip")
+        return bits
 
     def _columns(self, candidates: IntArray) -> npt.NDArray[np.signedinteger[Any]]:
         """Return the table column of every variable, (variables, N), of candidates (N, genes)."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["CostAxis", "literal", "plot_front", "save_figure"]
+__all__ = ["CostAxis", "literal", "plot_front", "plot_seeds", "save_figure"]
 
 _CURVES = (("#009E73", (0, (6, 2))), ("#CC79A7", (0, (2, 1.5))), ("#E69F00", (0, (6, 2, 1.5, 2))))
 _FRONT, _UNIFORM, _CANDIDATE, _TEXT = "#0072B2", "#D55E00", "#8C8C8C", "#333333"
@@ -110,6 +110,54 @@ def plot_front(
     _set_scales(axes, [a for _, a in points], float_accuracy, factor, shown)
     axes.set_xlabel(f"{axis.name} ({unit})", fontsize=13)
     axes.set_ylabel("Validation accuracy (%, log scale of the error)", fontsize=13)
+    axes.set_title(literal([title])[0], fontsize=14, loc="left")
+    axes.legend(loc="lower right", fontsize=11, frameon=True, framealpha=0.95, edgecolor="none")
+    save_figure(figure, path)
+
+
+def plot_seeds(
+    path: Path,
+    *,
+    axis: CostAxis,
+    title: str,
+    fronts: Sequence[tuple[str, Sequence[Sequence[CostPoint]]]],
+    baselines: Sequence[tuple[int, float, float]],
+) -> None:
+    """Write a figure with the fronts of several seeds of each search, as steps of one colour; PNG as plot_front.
+
+    fronts: for each search its name and a front for each seed, cheapest point first; the first is the proposed one.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), dpi=400 / 3, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    shown = [cost for cost, _ in (p for _, seeds in fronts for front in seeds for p in front)]
+    shown += [cost for _, cost, _ in baselines]
+    factor, unit = axis.scaled(max(shown))
+    for i, (name, seeds) in reversed(list(enumerate(fronts))):
+        color, dashes = (_FRONT, "-") if i == 0 else _CURVES[(i - 1) % len(_CURVES)]
+        drawn = [front for front in seeds if front]
+        for n, front in enumerate(drawn):
+            steps = _steps(front, 1.08 * max(shown))
+            axes.step(
+                [c * factor for c, _ in steps],
+                [a for _, a in steps],
+                where="post",
+                color=color,
+                linestyle=dashes,
+                linewidth=1.6 if i == 0 else 1.2,
+                label=f"{name.replace('_', ' ')} ({len(drawn)} seeds)" if n == 0 else None,
+                zorder=4 if i == 0 else 2.5,
+            )
+    _draw_baselines(axes, baselines, factor)
+    accuracies = [a for _, _, a in baselines] + [a for _, seeds in fronts for front in seeds for _, a in front]
+    spread = max(accuracies) - min(accuracies) or 0.01
+    axes.set_ylim(min(accuracies) - 0.05 * spread, max(accuracies) + 0.05 * spread)
+    axes.set_xlim(0, 1.08 * max(shown) * factor)
+    axes.set_xlabel(f"{axis.name} ({unit})", fontsize=13)
+    axes.set_ylabel("Validation accuracy", fontsize=13)
     axes.set_title(literal([title])[0], fontsize=14, loc="left")
     axes.legend(loc="lower right", fontsize=11, frameon=True, framealpha=0.95, edgecolor="none")
     save_figure(figure, path)
