@@ -19,6 +19,7 @@ __all__ = [
     "StoreError",
     "UnsupportedOpError",
     "WorkloadError",
+    "is_out_of_memory",
 ]
 
 
@@ -109,3 +110,13 @@ class StoreError(QuantloomError):
 
 class InternalError(QuantloomError):
     """A bug in quantloom itself; please report it with the command and the files that caused it."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory (also for a thread or a library) was missing: torch and the system say so in words only."""
+    texts = (
+        *("out of memory", "allocate memory", "start new thread", "Resource temporarily unavailable"),
+        "failed to map segment",
+    )
+    is_worded = isinstance(error, RuntimeError | ImportError) and any(text in str(error) for text in texts)
+    return isinstance(error, MemoryError) or is_worded

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,7 +17,8 @@ from typing import Any, Final, NoReturn
 
 from quantloom import __version__
 from quantloom.cli.parsing import Parser, add_common_options, closest
-from quantloom.errors import InternalError, QuantloomError
+from quantloom.errors import InternalError, QuantloomError, is_out_of_memory
+from quantloom.whole_files import way_out
 
 __all__ = ["COMMANDS", "build_parser", "entry_point", "main"]
 
@@ -37,6 +40,11 @@ COMMANDS: Final = (
     "import",
     "export",
     "store",
+)
+
+_MACHINE: Final = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    *(errno.EACCES, errno.EPERM, errno.ESTALE),
 )
 
 EXIT_DONE, EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -71,21 +79,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        _leave_closed_pipe()
+        _silence(sys.stdout)  # nobody reads it any more: Python's own flush at exit is to be quiet too
         return EXIT_DONE
-    except QuantloomError as error:
+    except Exception as error:
         _show_traceback(is_debug)
-        _say(f"error: {error}")
-        return EXIT_ERROR
-    except Exception as error:  # a bug of ours: the last place to say so
-        _show_traceback(is_debug)
-        _say(f"error: {_as_internal(error, arguments)}")
+        _say(f"error: {_in_words(error, arguments)}")
         return EXIT_ERROR
 
 
 def entry_point() -> NoReturn:
     """The console script."""
-    sys.exit(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:  # a second one, while the first was told
+        code = EXIT_INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done but Python's own end, which is not to be interrupted
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -115,7 +124,18 @@ def _check_command(parser: Parser, arguments: list[str]) -> None:
         parser.error(f"unknown command `{word}`{closest(word, COMMANDS)}\n  hint: the commands are {known}")
 
 
-def _as_internal(error: Exception, arguments: list[str]) -> InternalError:
+def _in_words(error: Exception, arguments: list[str]) -> QuantloomError:
+    """What went wrong: a mistake of the user, the machine at its end, or else a bug of ours."""
+    if isinstance(error, QuantloomError):
+        return error
+    if is_out_of_memory(error):
+        hint = "take fewer workers or threads, or a smaller batch, or free memory; files that are written are whole"
+        return QuantloomError("there is not enough memory", hint=hint)
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        if error.filename is None:
+            _silence(sys.stdout)  # most likely its disk is full: Python's own flush at exit would fail again
+        what = "the output cannot be written" if error.filename is None else str(error.filename)
+        return QuantloomError(f"{what}: {error.strerror}", hint=way_out(error))
     message = f"internal error: {type(error).__name__}: {error}"
     command = " ".join(["quantloom", *arguments])
     hint = f"this is a bug; please report it with the command `{command}`, its files, and what --debug shows"
@@ -133,11 +153,6 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except OSError:
         _silence(sys.stderr)
-
-
-def _leave_closed_pipe() -> None:
-    """Nobody reads stdout any more: make Python's own flush at exit quiet too."""
-    _silence(sys.stdout)
 
 
 def _silence(stream: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantloom.errors import QuantloomError
+from quantloom.whole_files import put_whole, way_out
 
 if TYPE_CHECKING:
     from quantloom._core import Arch, Mapping, Workload
@@ -79,17 +80,11 @@ def check_writable(path: Path, *, is_forced: bool = False, hint: str = "choose a
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write the content (text as UTF-8) beside `path`, then put it in place; makes the directory.
-
-    Raises QuantloomError.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write the content (text as UTF-8), whole or not at all; makes the directory. Raises QuantloomError."""
+    body = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        partial.replace(path)
+        put_whole(path, lambda partial: partial.write_bytes(body))
     except OSError as error:
         message = f"cannot write {path}: {error.strerror or error}"
-        raise QuantloomError(message, hint="choose a place that can be written") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise QuantloomError(message, hint=way_out(error)) from error

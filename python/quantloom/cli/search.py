@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> None:
                 store=store,
                 progress=progress,
             )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, MemoryError, RuntimeError):  # the latter two: torch out of memory, say
             progress.clear()
             if (directory / "manifest.json").exists():
                 progress.note(f"everything measured is kept; go on with `quantloom search --resume {directory}`")

@@ -7,17 +7,18 @@ drops.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
 from quantloom.errors import SearchError, WorkloadError
+from quantloom.whole_files import put_whole, way_out
 from quantloom.workload.network import BitAssignment
 
 __all__ = [
@@ -176,6 +177,8 @@ class RunDirectory:
             while line:
                 line = line[self._journal.write(line) :]
             os.fsync(self._journal.fileno())
+            if os.fstat(self._journal.fileno()).st_nlink == 0:
+                raise FileNotFoundError(errno.ENOENT, "it was removed while the search was running")
         except OSError as error:
             raise _cannot_write(self.path / JOURNAL, error) from error
 
@@ -194,18 +197,11 @@ class RunDirectory:
 
 
 def put_in_place(path: Path, make: Callable[[Path], None]) -> None:
-    """Have `make` write a file beside `path`, then sync and rename it. Raises SearchError if the disk refuses."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    """Have `make` write a file, whole or not at all. Raises SearchError if the disk refuses."""
     try:
-        make(temporary)
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        put_whole(path, make)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    finally:
-        with suppress(OSError):  # of a disk that has become read-only: what matters is raised
-            temporary.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> dict[str, object]:
@@ -286,17 +282,12 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _cannot_write(path: Path, error: OSError) -> SearchError:
-    return SearchError(f"cannot write {path}: {error.strerror or error}", hint="choose a directory that can be written")
+    message = f"cannot write {path}: {error.strerror or error}"
+    kept = ""
+    if (path.parent / MANIFEST).exists():
+        kept = f"; everything measured is kept: `quantloom search --resume {path.parent}` goes on"
+    return SearchError(message, hint=way_out(error, "directory") + kept)
 
 
 def _plain(values: Mapping[str, object]) -> dict[str, object]:

@@ -24,6 +24,7 @@ from quantloom.joint_search.journal import (
 from quantloom.joint_search.pareto import FloatArray, hypervolume, non_dominated
 from quantloom.report.figures import write_figures
 from quantloom.report.page import MAX_PAGE_BYTES, render_page
+from quantloom.whole_files import way_out
 from quantloom.workload.network import BitAssignment
 
 __all__ = ["read_run", "write_report", "write_run_figures"]
@@ -89,7 +90,7 @@ def write_run_figures(run_directory: Path | str, form: str, *, label: str | None
         return _checked(lambda: write_figures(run, point, directory / "figures", form), directory)
     except OSError as error:
         message = f"cannot write {directory / 'figures'}: {error.strerror or error}"
-        raise SearchError(message, hint="choose a directory that can be written") from error
+        raise SearchError(message, hint=way_out(error, "directory")) from error
 
 
 def read_run(directory: Path) -> _Json:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -29,6 +28,7 @@ from quantloom.quant.qat import QAT_DEFAULTS, quantize_for, train_bits
 from quantloom.quant.scheme import QuantScheme
 from quantloom.quant.train import Progress, TrainConfig, find_device, train_float
 from quantloom.quant.training_state import StateFile
+from quantloom.whole_files import put_whole, way_out
 from quantloom.workload.from_torch import TracedModel
 from quantloom.workload.network import BitAssignment
 
@@ -131,11 +131,14 @@ def start_job(directory: Path, settings: JobSettings, bits: str, command: list[s
     """Make the directory of a job. bits: the text of its bits file. Raises QuantError if it cannot be written."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _write_text(directory / BITS, bits)
-        _write_manifest(directory, {"status": "unfinished", "command": command, "settings": asdict(settings)})
     except OSError as error:
-        message = f"{directory}: cannot write: {error.strerror or error}"
-        raise QuantError(message, hint="choose another directory") from error
+        raise _cannot_write(directory, error) from error
+    _write_text(directory / BITS, bits)
+    try:
+        _write_manifest(directory, {"status": "unfinished", "command": command, "settings": asdict(settings)})
+    except QuantError:
+        (directory / BITS).unlink(missing_ok=True)  # half a job could neither go on nor be begun again
+        raise
 
 
 def read_settings(directory: Path) -> JobSettings:
@@ -281,6 +284,11 @@ def _write_manifest(directory: Path, values: Mapping[str, object]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        put_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> QuantError:
+    return QuantError(f"{path}: cannot write: {error.strerror or error}", hint=way_out(error, "directory"))

@@ -8,7 +8,6 @@ loads onnx and onnxruntime, when it is asked to.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from quantloom.errors import QuantError, UnsupportedOpError
 from quantloom.quant.modules import ActivationQuantizer, QuantizedLayer, WeightQuantizer, fold_normalisation
 from quantloom.quant.network import QuantizedNetwork
+from quantloom.whole_files import put_whole, way_out
 
 if TYPE_CHECKING:
     import onnx
@@ -55,14 +55,11 @@ def export_onnx(network: QuantizedNetwork, path: Path) -> None:
         raise QuantError(message, hint=_HINT) from error
     model = _Exporter(network).model()
     onnx.checker.check_model(model, full_check=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        partial.write_bytes(model.SerializeToString())
-        partial.replace(path)
+        put_whole(path, lambda partial: partial.write_bytes(model.SerializeToString()))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         message = f"{path}: cannot write: {error.strerror or error}"
-        raise QuantError(message) from error
+        raise QuantError(message, hint=way_out(error)) from error
 
 
 def run_onnx(path: Path, images: Tensor, *, batch: int = 250) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from quantloom.errors import DataError, QuantError
+from quantloom.errors import DataError, QuantError, is_out_of_memory
 from quantloom.quant.augment import augment
 from quantloom.quant.data import items_at, length_of
 from quantloom.quant.network import QuantizedNetwork, load_tensors, named_tensors
@@ -221,9 +221,7 @@ class Trainer:
         try:
             loss = self._take_step(indices)
         except (RuntimeError, MemoryError) as error:
-            text = str(error)
-            is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text
-            if not is_memory:
+            if not is_out_of_memory(error):
                 raise
             message = f"out of memory on {self.device} in step {self._step + 1} of {self.steps}{kept}"
             raise QuantError(message, hint=f"use a batch below {self.config.batch}, or half precision") from error

@@ -6,17 +6,17 @@ that wrote it; a run with others does not go on from it.
 
 from __future__ import annotations
 
-import os
 import pickle
 import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from quantloom.errors import QuantError
+from quantloom.whole_files import put_whole, remove_left_over
 
 __all__ = ["StateFile", "write_atomically", "write_bytes_atomically"]
 
@@ -29,25 +29,25 @@ _READ_ERRORS = (
 
 def write_atomically(path: Path, value: object) -> None:
     """torch.save() to path, complete and on the disk or not at all. Raises QuantError if it cannot."""
-    _write(path, lambda stream: torch.save(value, stream))
+
+    def save(partial: Path) -> None:
+        with partial.open("wb") as stream:
+            torch.save(value, stream)
+
+    _write(path, save)
 
 
 def write_bytes_atomically(path: Path, body: bytes) -> None:
     """The same for bytes."""
-    _write(path, lambda stream: stream.write(body))
+    _write(path, lambda partial: partial.write_bytes(body))
 
 
-def _write(path: Path, put: Callable[[BinaryIO], object]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+def _write(path: Path, make: Callable[[Path], object]) -> None:
     try:
-        with partial.open("wb") as stream:
-            put(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
+        put_whole(path, make)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        message = f"{path}: cannot write the checkpoint: {error}"
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        message = f"{path}: cannot write the checkpoint: {why}"
         raise QuantError(message, hint="what was written before is untouched; make room and go on") from error
 
 
@@ -76,8 +76,7 @@ class StateFile:
 
         Raises QuantError if the file is corrupt or was written by a run with other settings.
         """
-        for left_over in self.path.parent.glob(f"{self.path.name}.*.part"):  # of a process that was killed
-            left_over.unlink(missing_ok=True)
+        remove_left_over(self.path)
         if not self.path.exists():
             return None
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from quantloom.report.plot import CostAxis, literal, plot_front, save_figure
+from quantloom.whole_files import put_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +70,7 @@ def _save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -
     axes = figure.add_subplot()
     draw(axes)
     axes.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path, dpi=200)
+    put_whole(path, lambda partial: save_figure(figure, partial, dpi=200))
     return path
 
 
@@ -79,15 +80,19 @@ def _draw_front(run: _Run, path: Path) -> Path:
     column = 1 + run["candidate_costs"].index(cost)
     best = max(point["accuracy_validation"] for point in run["points"])
     unquantized = run["float_accuracy_validation"]
-    plot_front(
-        path,
-        axis=CostAxis.of(objective),
-        title=f"{run['network']} on {run['arch']}",
-        points=[(p[cost], p["accuracy_validation"]) for p in run["points"]],
-        baselines=[(p["uniform_bits"] or 0, p[cost], p["accuracy_validation"]) for p in run["baselines"]],
-        candidates=[(row[column], row[0]) for row in run["candidates"]],
-        float_accuracy=best if unquantized is None else unquantized,
-    )
+
+    def draw(partial: Path) -> None:
+        plot_front(
+            partial,
+            axis=CostAxis.of(objective),
+            title=f"{run['network']} on {run['arch']}",
+            points=[(p[cost], p["accuracy_validation"]) for p in run["points"]],
+            baselines=[(p["uniform_bits"] or 0, p[cost], p["accuracy_validation"]) for p in run["baselines"]],
+            candidates=[(row[column], row[0]) for row in run["candidates"]],
+            float_accuracy=best if unquantized is None else unquantized,
+        )
+
+    put_whole(path, draw)
     return path
 
 
