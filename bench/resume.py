@@ -2,9 +2,9 @@
 
     python bench/resume.py [--kills 100] [--evaluations 200] [--workers 1] [--seed 0]
 
-Each life is a process of `quantloom search` with all its files and its store, of the toy network of quantloom.testing;
-it is ended by SIGKILL after a random time, wherever it is. Prints how the kills fell and fails if a byte of a result
-differs.
+Each life is a process of `quantloom search` with all its files and its store, of the toy network of quantloom.testing,
+with promotion; it is ended by SIGKILL after a random time, wherever it is. Prints how the kills fell, fails if a byte
+of a result differs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from unittest import mock
 
 import quantloom.joint_search.nsga2  # loaded here once, not in every life
 from quantloom.cli.main import main as quantloom
+from quantloom.joint_search.promotion import TrainedRung
 from quantloom.testing.toy_search import ToyEvaluator, ToySensitivity, toy_inputs, toy_network
 
 RESULTS = ("front.json", "front.csv", "mappings.json")
@@ -50,6 +51,21 @@ class Slow(ToyEvaluator):
         return ToyEvaluator.accuracy(self, assignment)
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainerMaker:
+    """Makes what stands for training: as slow, and half of the errors are gone."""
+
+    pause_s: float
+
+    def __call__(self, folder: Path) -> ToyEvaluator:
+        return Trained(ToySensitivity(toy_network(LAYERS)), pause_s=self.pause_s)
+
+
+class Trained(Slow):
+    def accuracy(self, assignment):
+        return 0.5 + 0.5 * Slow.accuracy(self, assignment)
+
+
 def live(arguments: list[str], pause_s: float) -> int:
     """Start a process with the command line in it, and return its number; this one has everything loaded already."""
     sys.stdout.flush()
@@ -64,6 +80,12 @@ def live(arguments: list[str], pause_s: float) -> int:
         evaluator=Maker(pause_s)(),
         make_evaluator=Maker(pause_s),
         accuracy_depends_on={"evaluator": "toy", "model": "toy"},
+        trained=TrainedRung(
+            name="toy-trained",
+            here=TrainerMaker(pause_s),
+            elsewhere=TrainerMaker(pause_s),
+            depends_on={"evaluator": "toy-trained"},
+        ),
     )
     with (
         mock.patch("quantloom.assemble.prepare", return_value=inputs),
@@ -91,6 +113,7 @@ def main() -> None:
         os.chdir(folder)
         Path("toy.yaml").write_text(
             f"model: toy\narch: eyeriss\nevaluations: {args.evaluations}\npopulation: 20\ncheckpoint: demo\n"
+            "promote: 8\n"
         )
         workers = ["--workers", str(args.workers)]
         began = time.monotonic()

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from quantloom.joint_search.config import SearchConfig
     from quantloom.joint_search.front import Front
     from quantloom.joint_search.problem import AccuracyEvaluator
+    from quantloom.joint_search.promotion import TrainedRung
     from quantloom.joint_search.run import SearchInputs
     from quantloom.mapper.table import CostTable
     from quantloom.quant.data import DataSplits
+    from quantloom.quant.ladder import QatEvaluator
     from quantloom.quant.ptq import PtqEvaluator
+    from quantloom.quant.train import TrainConfig
     from quantloom.store.database import Store
     from quantloom.workload.from_torch import TracedModel
 
@@ -151,6 +154,7 @@ def prepare(
         sensitivity = fisher_table(evaluator.network, *spread_images(data.train, _SENSITIVITY_IMAGES))
         torch.set_num_threads(threads)
     hashes = _hashes(config, traced, data)
+    depends_on = None if store is None else _accuracy_depends_on(hashes, traced, data, evaluator)
     return SearchInputs(
         network=traced.network,
         arch=arch,
@@ -159,8 +163,57 @@ def prepare(
         sensitivity=sensitivity,
         data=data.description,
         hashes=hashes,
-        accuracy_depends_on=None if store is None else _accuracy_depends_on(hashes, traced, data, evaluator),
+        accuracy_depends_on=depends_on,
+        trained=_trained_rung(config, traced, data, evaluator, depends_on) if config.promote else None,
     )
+
+
+def _trained_rung(
+    config: SearchConfig,
+    traced: TracedModel,
+    data: DataSplits,
+    evaluator: PtqEvaluator,
+    depends_on: Mapping[str, str] | None,
+) -> TrainedRung:
+    from quantloom.joint_search.promotion import TrainedRung
+
+    training = _promotion_training(config)
+    settings = f"{training} {evaluator.network.scheme}"
+    name = f"qat-{training.epochs}"
+    return TrainedRung(
+        name=name,
+        here=lambda folder: _trainer(traced, data, training, folder),
+        elsewhere=_TrainerMaker(config),
+        depends_on=None if depends_on is None else {**depends_on, "evaluator": name, "settings": settings},
+    )
+
+
+def _promotion_training(config: SearchConfig) -> TrainConfig:
+    """Its seed is not the search's, so that searches with other seeds share trainings."""
+    from quantloom.quant.qat import QAT_DEFAULTS
+    from quantloom.quant.train import TrainConfig
+
+    return TrainConfig(**{**QAT_DEFAULTS, "epochs": config.promote_epochs})
+
+
+def _trainer(traced: TracedModel, data: DataSplits, training: TrainConfig, folder: Path) -> QatEvaluator:
+    """On one thread, as weights depend on their number and results must not."""
+    from quantloom.quant.ladder import QatEvaluator
+
+    return QatEvaluator(traced, data, training, folder=folder, threads=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _TrainerMaker:
+    """Makes in another process what trains promoted candidates."""
+
+    config: SearchConfig
+
+    def __call__(self, folder: Path) -> AccuracyEvaluator:
+        """Read the network and the data. folder: where trainings stand, if this machine sees it."""
+        config = self.config
+        traced, data = load_network_and_data(config.model, checkpoint=config.checkpoint, data=config.data, threads=1)
+        return _trainer(traced, data, _promotion_training(config), folder)
 
 
 def load_network_and_data(

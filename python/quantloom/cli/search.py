@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _RUNS: Final = Path("runs")
+_SETTINGS: Final = ("evaluations", "seed", "promote", "promote_epochs")
 
 
 def add_parser(commands: Subparsers) -> Parser:
@@ -58,6 +59,15 @@ def add_parser(commands: Subparsers) -> Parser:
         action="append",
         choices=RIVALS,
         help="search in this way too, with as many evaluations, and say what is saved against it; may be repeated",
+    )
+    parser.add_argument(
+        "--promote",
+        metavar="N",
+        type=count_from(0),
+        help="train N points of the front, and the uniform bits, and measure them anew (default: 0)",
+    )
+    parser.add_argument(
+        "--promote-epochs", metavar="N", type=count_from(1), help="for so many epochs each (default: 2)"
     )
     parser.add_argument(
         "--preset",
@@ -161,7 +171,7 @@ def _read_config(args: argparse.Namespace) -> SearchConfig:
     if sum(given) != 1:
         args.parser.error("give one of CONFIG.yaml, --demo and --resume DIR")
     changes: dict[str, Any] = dict(PRESETS[args.preset]) if args.preset is not None else {}  # Any: as in PRESETS
-    changes |= {key: getattr(args, key) for key in ("evaluations", "seed") if getattr(args, key) is not None}
+    changes |= {key: getattr(args, key) for key in _SETTINGS if getattr(args, key) is not None}
     if args.compare is not None:
         changes["compare"] = tuple(dict.fromkeys(args.compare))
     if args.charge_operators:

@@ -46,7 +46,7 @@ class AccuracyStore:
 
 
 class Accuracies:
-    """What is known of the candidates of a search. name: of the evaluator, for messages."""
+    """What is known of the candidates of a search. name: of the evaluator, for messages. epochs: that it trains."""
 
     def __init__(
         self,
@@ -56,14 +56,16 @@ class Accuracies:
         *,
         name: str,
         store: AccuracyStore | None = None,
+        epochs: int = 0,
     ) -> None:
         self._problem = problem
+        self._epochs = epochs
         self._executor = executor
         self._run = run
         self._name = name
         self._store = store
         journal = run.evaluations if run is not None else ()
-        self._known = {Task(split=e.split, assignment=e.assignment): e.accuracy for e in journal}
+        self._known = {Task(split=e.split, assignment=e.assignment, epochs=e.epochs): e.accuracy for e in journal}
         self.evaluated: dict[bytes, float] = {}
         """Accuracy on validation of the candidates seen in this search, by the bytes of their genes, in order."""
 
@@ -115,7 +117,7 @@ class Accuracies:
         return np.frombuffer(b"".join(self.evaluated), dtype=np.int64).reshape(-1, genes)
 
     def _task(self, split: Split, candidate: IntArray) -> Task:
-        return Task(split=split, assignment=self._problem.assignment(candidate))
+        return Task(split=split, assignment=self._problem.assignment(candidate), epochs=self._epochs)
 
     def _measure(self, tasks: Mapping[Task, IntArray | None], report: Callable[[int], None] | None) -> None:
         """Make all tasks, given with their candidates, known; outcomes are journalled one by one, as they come."""
@@ -142,8 +144,15 @@ class Accuracies:
     def _note(self, task: Task, candidate: IntArray | None, accuracy: float, wall_s: float) -> None:
         if self._run is not None:
             details = {**self._costs(candidate), "wall_s": round(wall_s, 6)}
-            evaluation = Evaluation(split=task.split, assignment=task.assignment, accuracy=accuracy, details=details)
-            self._run.append(evaluation)
+            self._run.append(
+                Evaluation(
+                    split=task.split,
+                    assignment=task.assignment,
+                    accuracy=accuracy,
+                    details=details,
+                    epochs=task.epochs,
+                )
+            )
         self._known[task] = accuracy
 
     def _costs(self, candidate: IntArray | None) -> dict[str, float]:

@@ -28,6 +28,11 @@ OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)
 RIVALS: Final[tuple[RivalName, ...]] = get_args(RivalName)
 
+_LEAST: Final = {
+    **{"evaluations": 1, "population": 2, "generations": 1, "seeds": 0, "seed": 0},
+    **{"promote": 0, "promote_epochs": 1},
+}
+
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {  # Any: the values have the types of SearchConfig's fields
     # The released code of arXiv 2404.05368 (its defaults; the paper does not give them): 7 uniform individuals, 10
     # parents and 10 children, 25 generations of children, bits 2..8 of the weights and the inputs of every layer.
@@ -66,7 +71,8 @@ class SearchConfig:
     parent, else it is reset to 8 bits; of a child to change one gene, None for 0.1. compare: searches made beside this
     one, each with as many evaluations of its own; what another one has measured costs them no time. charge_operators:
     count in energy_pj and edp the traffic of operators beside the layers too, as if all of it went through the
-    outermost level.
+    outermost level. promote: so many points of the front, evenly spread along it, are trained for promote_epochs and
+    measured anew, and so are the uniform bits; 0 for none.
     Raises SearchError on impossible values.
     """
 
@@ -93,6 +99,8 @@ class SearchConfig:
     compare: tuple[RivalName, ...] = ()
     rules: SearchRules = field(default_factory=SearchRules)
     charge_operators: bool = False
+    promote: int = 0
+    promote_epochs: int = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bounds", dict(self.bounds))
@@ -111,7 +119,7 @@ class SearchConfig:
             if not bound > 0:
                 message = f"bounds.{name} must be above 0, got {bound}"
                 raise SearchError(message)
-        for key, least in (("evaluations", 1), ("population", 2), ("generations", 1), ("seeds", 0), ("seed", 0)):
+        for key, least in _LEAST.items():
             value = getattr(self, key)
             if value is not None and value < least:
                 message = f"{key} must be at least {least}, got {value}"
@@ -137,13 +145,15 @@ class SearchConfig:
 
     def to_dict(self) -> dict[str, object]:
         """Return the settings as plain values, ready for JSON."""
-        later = ("bounds", "rules", "charge_operators")  # as runs have them that were begun before the last two were
+        # as runs have them that were begun before all but the first were
+        later = ("bounds", "rules", "charge_operators", "promote", "promote_epochs")
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in later}
         return {
             **{key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()},
             "bounds": {str(name): bound for name, bound in self.bounds.items()},
             **({"rules": self.rules.to_dict()} if self.rules else {}),
             **({"charge_operators": True} if self.charge_operators else {}),
+            **({"promote": self.promote, "promote_epochs": self.promote_epochs} if self.promote else {}),
         }
 
     @classmethod

@@ -30,10 +30,11 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """An accuracy to be measured. assignment: None for the network that is not quantized."""
+    """An accuracy to be measured. assignment: None for the network that is not quantized. epochs: of training first."""
 
     split: Split
     assignment: BitAssignment | None
+    epochs: int = 0
 
     def __str__(self) -> str:
         if self.assignment is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("COST_FIELDS", "COST_WORDS", "FRONT_COLUMNS", "SCHEMA_VERSION", "Curve", "CurveSaving", "Front", "FrontPoint"),
-    *("LayerChoice", "MeasuredOn", "Saving", "TensorBits"),
+    *("LayerChoice", "MeasuredOn", "Saving", "TensorBits", "Trained"),
 ]
 
 SCHEMA_VERSION = 1
@@ -72,10 +72,19 @@ class TensorBits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """Accuracies after training for these bits. test: None if training left the point off the front: not measured."""
+
+    validation: float
+    test: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPoint:
     """One assignment of bits with its costs. uniform_bits: those of a uniform baseline, None for other points.
 
-    operators_energy_pj: the part of energy_pj that is not of layers; None if operators are not charged.
+    operators_energy_pj: the part of energy_pj that is not of layers; None if operators are not charged. trained: what
+    it is after training, if it was promoted (promotion.py).
     """
 
     label: str
@@ -93,6 +102,7 @@ class FrontPoint:
     bops: int
     average_weight_bits: float
     operators_energy_pj: float | None = None
+    trained: Trained | None = None
 
     @property
     def average_activation_bits(self) -> float:
@@ -121,6 +131,8 @@ class FrontPoint:
             "average_weight_bits": self.average_weight_bits,
             "average_activation_bits": self.average_activation_bits,
             "operators_energy_pj": self.operators_energy_pj,
+            "trained_validation": None if self.trained is None else self.trained.validation,
+            "trained_test": None if self.trained is None else self.trained.test,
         }
 
 
@@ -197,7 +209,8 @@ class Front:
     candidates: (evaluated, 1 + hardware objectives) accuracy on validation and costs of everything evaluated.
     hypervolume: after each generation, the share dominated of the box from 0 to the worst baseline in every objective.
     seeds: the starting points with their certificates. curves: what other searches found in the same run.
-    data: what the accuracies were measured on, for the reader.
+    data: what the accuracies were measured on, for the reader. promote_epochs: for how many epochs points with
+    `trained` were trained; 0 if none were.
     """
 
     network: str
@@ -213,6 +226,29 @@ class Front:
     seeds: tuple[Seed, ...] = field(default=())
     curves: tuple[Curve, ...] = field(default=())
     data: str = ""
+    promote_epochs: int = 0
+
+    @property
+    def trained_front(self) -> tuple[FrontPoint, ...]:
+        """The trained points that no other trained point dominates on validation, cheapest first."""
+        return tuple(p for p in self.points if p.trained is not None and p.trained.test is not None)
+
+    def trained_savings(self, objective: Objective) -> tuple[Saving, ...]:
+        """Return what the trained front saves against each baseline trained alike, chosen on validation."""
+        return self._trained_alone().savings(objective, "validation")
+
+    def _trained_alone(self) -> Front:
+        """The trained front and baselines with their accuracies after training in place of those before."""
+
+        def after(points: Sequence[FrontPoint]) -> tuple[FrontPoint, ...]:
+            measured = ((p, p.trained.validation, p.trained.test) for p in points if p.trained is not None)
+            return tuple(
+                replace(p, accuracy_validation=validation, accuracy_test=test)
+                for p, validation, test in measured
+                if test is not None
+            )
+
+        return replace(self, points=after(self.points), baselines=after(self.baselines))
 
     @property
     def hardware_objectives(self) -> tuple[Objective, ...]:
@@ -311,7 +347,38 @@ class Front:
             for curve in self.curves:
                 against = [s.saved for s in self.curve_savings(objective) if s.curve == curve.name]
                 lines += [f"  {_curve_in_words(curve, self.hypervolume)}", f"    {_savings_in_words(against)}"]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._training_in_words()])
+
+    def _training_in_words(self) -> list[str]:
+        if not self.promote_epochs:
+            return []
+        trained = sum(p.trained is not None for p in self.points)
+        lines = [
+            f"{trained} points and the uniform bits trained (epochs: {self.promote_epochs}): "
+            f"{len(self.trained_front)} of these points are on the front then"
+        ]
+        alone = self._trained_alone()
+        for objective in self.hardware_objectives:
+            word = COST_WORDS[objective]
+            lines.append(f"{word} saved against uniform bits trained alike, at no lower accuracy on validation:")
+            found = {saving.baseline: saving for saving in self.trained_savings(objective)}
+            for b in alone.baselines:
+                accuracies = f"validation {_percent(b.accuracy_validation)}, test {_percent(b.accuracy_test)}"
+                lines += [f"  {b.label} ({accuracies})", f"    {_saving_in_words(found.get(b.label))}"]
+        return lines
+
+    def _promotion_to_json(self) -> dict[str, object] | None:
+        if not self.promote_epochs:
+            return None
+        return {
+            "epochs": self.promote_epochs,
+            "front": [p.label for p in self.trained_front],
+            "savings": [
+                {name: getattr(s, name) for name in Saving.__slots__}
+                for objective in self.hardware_objectives
+                for s in self.trained_savings(objective)
+            ],
+        }
 
     def to_json(self) -> dict[str, object]:
         """Return plain values for JSON: totals, bits of every tensor by name, savings, hypervolume trace."""
@@ -341,6 +408,7 @@ class Front:
                 for objective in self.hardware_objectives
                 for s in self.curve_savings(objective)
             ],
+            "promotion": self._promotion_to_json(),
         }
 
     def to_csv(self) -> str:
@@ -402,6 +470,8 @@ class Front:
             candidates=[(row[column], row[0]) for row in self.candidates.tolist()],
             float_accuracy=self.float_accuracy_validation,
             curves=[(c.name, [(p.cost(chosen), p.accuracy_validation) for p in c.points]) for c in self.curves],
+            trained=[(p.cost(chosen), p.trained.validation) for p in self.trained_front if p.trained is not None],
+            trained_baselines=[(b.cost(chosen), b.trained.validation) for b in self.baselines if b.trained is not None],
         )
 
     def _rows(self) -> list[dict[str, Cell]]:
@@ -442,6 +512,8 @@ _FRONT_COLUMNS: tuple[tuple[str, Kind, str, str], ...] = (
         "pJ",
         "the part of energy_pj that operators beside the layers have; missing unless they are charged",
     ),
+    ("trained_validation", "float", "", "after training for these bits; missing where there was none"),
+    ("trained_test", "float", "", "the same of the test split; missing of what training left off the front"),
 )
 FRONT_COLUMNS: Final = tuple(
     ResultColumn(name=name, kind=kind, unit=unit, meaning=meaning) for name, kind, unit, meaning in _FRONT_COLUMNS

@@ -48,18 +48,24 @@ Split = Literal["validation", "test"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """One measured accuracy. assignment: None for the unquantized network. details: figures for readers only."""
+    """One measured accuracy. assignment: None for the unquantized network. details: figures for readers only.
+
+    epochs: of training for these bits before it was measured; 0 for none.
+    """
 
     split: Split
     assignment: BitAssignment | None
     accuracy: float
     details: Mapping[str, float] | None = None
+    epochs: int = 0
 
     def to_line(self) -> str:
         """Return the line of the journal, without its end; the accuracy survives the round trip exactly."""
         record: dict[str, object] = {"split": self.split, "accuracy": self.accuracy}
         if self.assignment is not None:
             record |= {"weights": list(self.assignment.weights), "groups": list(self.assignment.groups)}
+        if self.epochs:
+            record["epochs"] = self.epochs
         return json.dumps(record | dict(self.details or {}))
 
     @classmethod
@@ -80,9 +86,14 @@ class Evaluation:
                 message = "no bits"
                 raise ValueError(message)
             assignment = BitAssignment(weights=tuple(weights), groups=tuple(groups))
-        known = ("split", "accuracy", "weights", "groups")
+        epochs = record.get("epochs", 0)
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+            message = "no number of epochs"
+            raise ValueError(message)
+        known = ("split", "accuracy", "weights", "groups", "epochs")
         details = {key: float(value) for key, value in record.items() if key not in known} or None
-        return cls(split=record["split"], assignment=assignment, accuracy=float(accuracy), details=details)
+        accuracy = float(accuracy)
+        return cls(split=record["split"], assignment=assignment, accuracy=accuracy, details=details, epochs=epochs)
 
 
 class RunDirectory:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +35,7 @@ from quantloom.joint_search.problem import (
     SensitivityTable,
     problem_from_config,
 )
+from quantloom.joint_search.promotion import TRAINING_FOLDER, TrainedRung, promote
 from quantloom.joint_search.rivals import Rival, make_rival
 from quantloom.joint_search.samplers import RandomSampler, Sampler
 from quantloom.joint_search.seeds import Seed, exact_seeds
@@ -61,7 +65,7 @@ class SearchInputs:
     resumed with equal ones.
     make_evaluator: makes an equal evaluator in another process; None to send this one there as it is.
     accuracy_depends_on: hashes and settings of everything but the bits that accuracies depend on; None: not known, so
-    that they are not kept in a store.
+    that they are not kept in a store. trained: how promoted candidates are measured; None if they cannot be trained.
     """
 
     network: Network
@@ -73,6 +77,7 @@ class SearchInputs:
     hashes: Mapping[str, str] = field(default_factory=dict)
     make_evaluator: EvaluatorMaker | None = None
     accuracy_depends_on: Mapping[str, str] | None = None
+    trained: TrainedRung | None = None
 
 
 def run_search(
@@ -108,6 +113,9 @@ def run_search(
     if config.evaluations < len(uniform):
         message = f"{config.evaluations} evaluations do not suffice for the {len(uniform)} uniform baselines"
         raise SearchError(message, hint=f"allow at least {len(uniform)} evaluations, better some hundreds")
+    if config.promote and inputs.trained is None:
+        message = "promote: these candidates cannot be trained"
+        raise SearchError(message, hint="leave `promote` out, or give inputs with `trained`")
     seeds = _seeds(problem, config, inputs)
     rivals = [make_rival(name, config, problem, inputs.arch) for name in config.compare]
     seeds_of_rivals = [_seeds(rival.problem, rival.config, inputs) for rival in rivals]
@@ -118,7 +126,8 @@ def run_search(
             open_directory = RunDirectory.resume if resume else RunDirectory.create
             run = stack.enter_context(open_directory(directory, _manifest(config, inputs, problem), _session(command)))
         began = time.monotonic()
-        executor = _make_executor(inputs, workers, cluster)
+        make_evaluator = inputs.make_evaluator or Ready(inputs.evaluator)
+        executor = _make_executor(lambda: inputs.evaluator, make_evaluator, workers, cluster)
         stack.callback(executor.close)
         known = None
         if store is not None and inputs.accuracy_depends_on is not None:
@@ -132,16 +141,42 @@ def run_search(
             _curve(rival, its_seeds, measure, problem, uniform, report)
             for rival, its_seeds in zip(rivals, seeds_of_rivals, strict=True)
         ]
+        if inputs.trained is not None and config.promote:
+            executor.close()  # its processes make room
+            chosen = measure.candidates()[_non_dominated(problem, measure)]
+            rung, folder = inputs.trained, _training_folder(stack, run)
+            here, elsewhere = partial(rung.here, folder), partial(rung.elsewhere or rung.here, folder)
+            trainer = _make_executor(here, elsewhere, workers, cluster)
+            stack.callback(trainer.close)
+            known = None if store is None or rung.depends_on is None else AccuracyStore(store, rung.depends_on)
+            trained = Accuracies(problem, trainer, run, name=rung.name, store=known, epochs=config.promote_epochs)
+            front = promote(front, problem, trained, chosen, uniform, config=config, progress=report)
         front = replace(front, seeds=tuple(seeds), curves=tuple(curves))
         if run is not None and live is not None:
             _write(run, front, problem, inputs.arch, config.cost_model)
             run.finish(wall_s=time.monotonic() - began)
             live.finish()
+            shutil.rmtree(run.path / TRAINING_FOLDER, ignore_errors=True)
     return front
 
 
-def _make_executor(inputs: SearchInputs, workers: int, cluster: str | None) -> Executor:
-    make_evaluator = inputs.make_evaluator or Ready(inputs.evaluator)
+def _training_folder(stack: ExitStack, run: RunDirectory | None) -> Path:
+    """Where trainings stand: in the run directory, so that they go on when it is resumed."""
+    if run is None:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    folder = run.path / TRAINING_FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        message = f"cannot write {folder}: {error.strerror or error}"
+        raise SearchError(message, hint="choose a directory that can be written") from error
+    return folder
+
+
+def _make_executor(
+    here: Callable[[], AccuracyEvaluator], make_evaluator: EvaluatorMaker, workers: int, cluster: str | None
+) -> Executor:
+    """here: gives the evaluator of this process; make_evaluator: makes an equal one in another."""
     if cluster is not None:
         from quantloom.joint_search.cluster import DaskCluster
 
@@ -150,7 +185,7 @@ def _make_executor(inputs: SearchInputs, workers: int, cluster: str | None) -> E
         from quantloom.joint_search.workers import LocalWorkers
 
         return LocalWorkers(make_evaluator, workers)
-    return InProcess(inputs.evaluator)
+    return InProcess(here())
 
 
 def _seeds(problem: SearchProblem, config: SearchConfig, inputs: SearchInputs) -> list[Seed]:

@@ -38,7 +38,9 @@ _TOTALS: Final = (
     *("sum_edp_pj_cycles", "weight_memory_bits", "average_weight_bits", "average_activation_bits"),
 )
 _LATER_COSTS: Final = ("peak_activation_memory_bits", "bops")
-_LATER_TOTALS: Final = (*_LATER_COSTS, "operators_energy_pj")  # runs of quantloom before it had them do not
+_LATER_TOTALS: Final = (  # runs of quantloom before it had them do not
+    *(*_LATER_COSTS, "operators_energy_pj", "trained_validation", "trained_test"),
+)
 _LAYER: Final = ("weight_bits", "input_bits", "output_bits", "energy_pj", "latency_cycles")
 _COSTS: Final = {
     "energy_pj": "energy_pj",
@@ -123,7 +125,11 @@ def read_run(directory: Path) -> _Json:
 
 
 def _without_rivals(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """What the search itself measured: what it compares with measures on validation after its own front was tested."""
+    """What the search itself measured: what it compares with measures on validation after its own front was tested.
+
+    What is trained is of the front that it found.
+    """
+    evaluations = [e for e in evaluations if not e.epochs]
     tested = next((i for i, e in enumerate(evaluations) if e.split == "test"), len(evaluations))
     return [e for i, e in enumerate(evaluations) if i < tested or e.split == "test"]
 
@@ -203,7 +209,7 @@ def _finished(directory: Path) -> _Json:
             "savings": front["savings"],
             "hypervolume": [[i, share] for i, share in enumerate(front["hypervolume_share"], start=1)],
             "hypervolume_step": "generation",
-            "curves": [_stored_curve(curve) for curve in front.get("curves", [])],
+            "curves": [*(_stored_curve(curve) for curve in front.get("curves", [])), *_trained_curve(front)],
         }
 
     _checked(take_mappings, directory / "mappings.json")
@@ -221,6 +227,24 @@ def _stored_curve(curve: _Json) -> _Json:
         "points": [_totals_of(point) for point in curve["points"]],
         "hypervolume": [[i, share] for i, share in enumerate(curve.get("hypervolume_trace", []), start=1)],
     }
+
+
+def _trained_curve(front: _Json) -> list[_Json]:
+    """The front after training as a curve of its own, if there is one; runs of older versions have none."""
+    promotion = front.get("promotion")
+    if promotion is None:
+        return []
+    points = [
+        {
+            **_totals_of(point),
+            "label": f"{point['label']}, trained",
+            "accuracy_validation": point["trained_validation"],
+            "accuracy_test": point["trained_test"],
+        }
+        for point in front["points"]
+        if point["label"] in promotion["front"]
+    ]
+    return [{"name": f"front, trained (epochs: {promotion['epochs']})", "points": points, "hypervolume": []}]
 
 
 def _stored_point(point: _Json, index: Mapping[str, int]) -> _Json:

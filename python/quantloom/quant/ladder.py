@@ -6,6 +6,7 @@ bit budget, as otherwise every rung looks good: more bits are better, and all of
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 import time
@@ -17,6 +18,8 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from quantloom.errors import DataError, QuantError
 from quantloom.quant.data import DataSplits, spread_images
@@ -25,6 +28,7 @@ from quantloom.quant.ptq import PtqConfig, PtqEvaluator, accuracy_of, check_fit
 from quantloom.quant.qat import quantize_for, random_permutation, train_bits, train_switchable
 from quantloom.quant.sensitivity import FisherTable, fisher_table
 from quantloom.quant.train import TrainConfig
+from quantloom.quant.training_state import StateFile
 from quantloom.workload.from_torch import TracedModel
 from quantloom.workload.network import BitAssignment, Network
 
@@ -76,21 +80,33 @@ class FisherRung:
 class QatEvaluator:
     """Answers what accuracy an assignment has by training the network for it; equal questions give equal answers."""
 
-    def __init__(self, traced: TracedModel, data: DataSplits, config: TrainConfig, *, name: str | None = None) -> None:
-        """config: of the training, which starts anew from the traced network. Raises DataError."""
+    def __init__(
+        self,
+        traced: TracedModel,
+        data: DataSplits,
+        config: TrainConfig,
+        *,
+        name: str | None = None,
+        folder: Path | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """config: of the training, which starts anew from the traced network. folder: if it exists, trainings keep
+        there where they stand; they go on from it, and what is trained is not trained again. threads: of torch, on
+        which the last digits depend; None for as many as it has. Raises DataError.
+        """
         check_fit(traced, data)
+        self._folder, self._threads = folder, threads
         self.name = f"qat-{config.epochs}" if name is None else name
         self._traced, self._data, self._config = traced, data, config
         self._trained: tuple[BitAssignment, QuantizedNetwork] | None = None
 
     def accuracy(self, assignment: BitAssignment) -> float:
         """Share of right answers on the validation split, 0..1. Raises QuantError if the assignment does not fit."""
-        network = self._train(assignment)
-        return accuracy_of(network, *spread_images(self._data.validation), batch=250)
+        return self._accuracy(assignment, self._data.validation)
 
     def accuracy_test(self, assignment: BitAssignment) -> float:
         """Share of right answers on the test split, 0..1; for reports only."""
-        return accuracy_of(self._train(assignment), *spread_images(self._data.test), batch=250)
+        return self._accuracy(assignment, self._data.test)
 
     def float_accuracy(self) -> float:
         """Share of right answers of the network that is not quantized, on the validation split."""
@@ -100,12 +116,26 @@ class QatEvaluator:
         """Share of right answers of the network that is not quantized, on the test split."""
         return accuracy_of(QuantizedNetwork(self._traced), *spread_images(self._data.test), batch=250)
 
+    def _accuracy(self, assignment: BitAssignment, split: Dataset[tuple[Tensor, int]]) -> float:
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads or before)
+        try:
+            return accuracy_of(self._train(assignment), *spread_images(split), batch=250)
+        finally:
+            torch.set_num_threads(before)
+
     def _train(self, assignment: BitAssignment) -> QuantizedNetwork:
         if self._trained is None or self._trained[0] != assignment:
             network = quantize_for(self._traced, self._data.train, [assignment])
-            train_bits(network, self._data.train, self._config)
+            train_bits(network, self._data.train, self._config, state=self._state(assignment))
             self._trained = assignment, network
         return self._trained[1]
+
+    def _state(self, assignment: BitAssignment) -> StateFile | None:
+        if self._folder is None or not self._folder.is_dir():
+            return None
+        bits = hashlib.sha256(repr((assignment.weights, assignment.groups)).encode()).hexdigest()[:32]
+        return StateFile(self._folder / f"{bits}.state")
 
 
 def make_rung(

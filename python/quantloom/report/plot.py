@@ -88,11 +88,14 @@ def plot_front(
     candidates: Sequence[CostPoint],
     float_accuracy: float,
     curves: Sequence[tuple[str, Sequence[CostPoint]]] = (),
+    trained: Sequence[CostPoint] = (),
+    trained_baselines: Sequence[CostPoint] = (),
 ) -> None:
     """Write a figure in the format of the path's suffix; a PNG has 1200 x 800 pixels.
 
     points: the front, cheapest first. baselines: (bits, cost, accuracy). candidates: everything evaluated. curves:
-    fronts of other searches by name. Costs in the unit of the data (pJ, cycles, pJ*cycles, bits), accuracies in 0..1.
+    fronts of other searches by name. trained, trained_baselines: what training made of the front and of the uniform
+    bits. Costs in the unit of the data (pJ, cycles, pJ*cycles, bits), accuracies in 0..1.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -105,9 +108,10 @@ def plot_front(
     _draw_candidates(axes, candidates, factor)
     _draw_front(axes, points, factor, right_end=1.08 * max(shown))
     _draw_curves(axes, curves, factor, right_end=1.08 * max(shown))
+    _draw_trained(axes, trained, trained_baselines, factor, right_end=1.08 * max(shown))
     _draw_baselines(axes, baselines, factor)
     _draw_saving(axes, points, baselines, factor)
-    _set_scales(axes, [a for _, a in points], float_accuracy, factor, shown)
+    _set_scales(axes, [a for _, a in (*points, *trained)], float_accuracy, factor, shown)
     axes.set_xlabel(f"{axis.name} ({unit})", fontsize=13)
     axes.set_ylabel("Validation accuracy (%, log scale of the error)", fontsize=13)
     axes.set_title(literal([title])[0], fontsize=14, loc="left")
@@ -224,6 +228,39 @@ def _draw_curves(
             label=name.replace("_", " "),
             zorder=2.5,
         )
+
+
+def _draw_trained(
+    axes: Axes, front: Sequence[CostPoint], baselines: Sequence[CostPoint], factor: float, right_end: float
+) -> None:
+    """Draw what training made of points and baselines: a front of its own, in the shapes of before, hollow."""
+    if front:
+        steps = _steps(front, right_end)
+        axes.step(
+            [c * factor for c, _ in steps],
+            [a for _, a in steps],
+            where="post",
+            color=_FRONT,
+            linewidth=1.6,
+            linestyle="dotted",
+            zorder=3,
+        )
+    for shape, color, name, points in (
+        ("o", _FRONT, "front, trained", front),
+        ("s", _UNIFORM, "uniform bits, trained", baselines),
+    ):
+        if points:
+            axes.plot(
+                [c * factor for c, _ in points],
+                [a for _, a in points],
+                linestyle="none",
+                marker=shape,
+                markersize=7,
+                color=color,
+                markerfacecolor="white",
+                label=f"{name} ({len(points)})",
+                zorder=4.5,
+            )
 
 
 def _draw_baselines(axes: Axes, baselines: Sequence[tuple[int, float, float]], factor: float) -> None:

@@ -127,6 +127,8 @@ _READERS: dict[str, Callable[[Field], object]] = {
     "crossover_probability": _share,
     "mutation_probability": _share,
     "compare": _rivals,
+    "promote": _count(0),
+    "promote_epochs": _count(1),
     "rules": read_search_rules,
     "charge_operators": lambda field: field.boolean(),
 }

@@ -18,6 +18,7 @@ function pointEntries(point) {
     ["point", point.label],
     ["accuracy, validation", percent(point.accuracy_validation)],
     ["accuracy, test", percent(point.accuracy_test)],
+    ...((point.trained_validation ?? null) === null ? [] : [["after training", `validation ${percent(point.trained_validation)}${point.trained_test === null ? ", off the front then" : `, test ${percent(point.trained_test)}`}`]]),
     ["energy", point.operators_energy_pj ? `${energyText(point.energy_pj)}, ${energyText(point.operators_energy_pj)} of it in operators` : energyText(point.energy_pj)],
     ["latency", `${whole(point.latency_cycles)} cycles`],
     ["weight memory", bytesText(point.weight_memory_bits)],

@@ -1,6 +1,6 @@
-// Searches made beside the main one: their fronts and dominated shares, each with a colour, a dash and a shape of its own.
+// Searches made beside the main one, and the front after training: their fronts and dominated shares, each with a colour, a dash and a shape of its own.
 
-const RIVAL_STYLES = [["var(--c2)", "7 3", "M0-6 5.5 4H-5.5Z"], ["var(--c1)", "2 3", "M0-6 6 0 0 6-6 0Z"], ["var(--c3)", "9 3 2 3", "M-5-5 5 5M5-5-5 5"]];
+const RIVAL_STYLES = [["var(--c2)", "7 3", "M0-6 5.5 4H-5.5Z"], ["var(--c1)", "2 3", "M0-6 6 0 0 6-6 0Z"], ["var(--c3)", "9 3 2 3", "M-5-5 5 5M5-5-5 5"], ["var(--front)", "1 3", "M-5-5H5V5H-5Z"]];
 const rivalStyle = (i) => RIVAL_STYLES[i % RIVAL_STYLES.length];
 const rivalName = (curve) => curve.name.replaceAll("_", " ");
 
