@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "quantities.hpp"
 #include "quantloom/error.hpp"
 #include "quantloom/mac_table.hpp"
 
@@ -14,10 +15,12 @@ namespace {
 
 void check_energy(const std::string& arch, const std::string& what, double value) {
   if (!std::isfinite(value) || value < 0) fail(arch, what + " is " + std::to_string(value) + ", expected 0 or more");
+  if (value > kLargestQuantity) fail(arch, what + " is above 1e100, expected at most that");
 }
 
 void check_positive(const std::string& arch, const std::string& what, double value) {
   if (!std::isfinite(value) || value <= 0) fail(arch, what + " is " + std::to_string(value) + ", expected more than 0");
+  if (value < 1 / kLargestQuantity || value > kLargestQuantity) fail(arch, what + " is outside of 1e-100 to 1e100");
 }
 
 void check_mesh(const std::string& arch, const std::string& name, Count instances, Count x, Count y) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "quantities.hpp"
 #include "quantloom/error.hpp"
 
 namespace quantloom {
@@ -98,7 +99,7 @@ MacTable bit_serial_macs(int word_bits, SerialOperand serial, Count lanes, doubl
 void check_mac_table(const std::string& arch, const MacTable& table) {
   check_widths(arch, "first", table.first_bits);
   check_widths(arch, "second", table.second_bits);
-  const std::size_t columns = table.second_bits.size();
+  const std::size_t columns = table.second_bits.size();  // not 0
   const std::size_t entries = table.first_bits.size() * columns;
   if (table.energy_pj.size() != entries || table.rate.size() != entries) {
     fail(arch, std::to_string(entries) + " pairs of widths need as many energies and rates, there are " + std::to_string(table.energy_pj.size()) +
@@ -106,8 +107,9 @@ void check_mac_table(const std::string& arch, const MacTable& table) {
   }
   for (std::size_t i = 0; i < entries; ++i) {
     if (!std::isfinite(table.energy_pj[i]) || table.energy_pj[i] < 0) fail(arch, "energies must be 0 or more");
+    if (table.energy_pj[i] > kLargestQuantity) fail(arch, "energies must be at most 1e100");
     if (table.rate[i].macs < 1 || table.rate[i].cycles < 1) fail(arch, "rates must be above 0");
-    if (i % columns > 0) check_step(arch, table, i - 1, i);
+    if (i % columns > 0) check_step(arch, table, i - 1, i);  // NOLINT(clang-analyzer-core.DivideZero): check_widths() refuses it
     if (i >= columns) check_step(arch, table, i - columns, i);
   }
 }

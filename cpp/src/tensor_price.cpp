@@ -126,8 +126,10 @@ void fill_storage_counts(const Nest& nest, const Level& level, int l, bool kept,
   const bool is_outermost = l == counts.outermost_kept;
   if (counts.is_output) {
     out.update_elements = round_to_nearest(content);
-    out.read_elements = round_to_nearest(content + peer - counts.partition[at]);
-    out.fill_elements = round_to_nearest(is_outermost ? share + peer : share + peer - counts.partition[at]);
+    // The box of an output with strides, or with a dim in two ranks, may hold more elements than ever get a sum.
+    const auto but_first = [&](double accesses) { return std::max(0.0, round_to_nearest(accesses - counts.partition[at])); };
+    out.read_elements = but_first(content + peer);
+    out.fill_elements = is_outermost ? round_to_nearest(share + peer) : but_first(share + peer);
   } else {
     out.read_elements = round_to_nearest(content + peer);
     out.fill_elements = round_to_zero(share + peer);

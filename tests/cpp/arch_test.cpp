@@ -119,6 +119,23 @@ TEST(Arch, EnergiesAndAreasAreChecked) {
   EXPECT_EQ(draft.error(), "arithmetic area_um2 is -1.000000, expected 0 or more");
 }
 
+// Times the largest counts they would be infinite, and infinity times 0 is no number.
+TEST(Arch, QuantitiesStayFinite) {
+  const auto error_of = [](const std::function<void(Draft&)>& spoil) {
+    Draft spoilt;
+    spoil(spoilt);
+    return spoilt.error();
+  };
+  EXPECT_EQ(error_of([](Draft& draft) { draft.levels[0].router_energy_pj = 1e101; }),
+            "level 'inner': router_energy_pj is above 1e100, expected at most that");
+  EXPECT_EQ(error_of([](Draft& draft) { draft.macs.energy_pj = 1e308; }),
+            "arithmetic energy_pj is above 1e100, expected at most that");
+  EXPECT_EQ(error_of([](Draft& draft) { draft.levels[0].read_bandwidth = 5e-324; }),
+            "level 'inner': read_bandwidth is outside of 1e-100 to 1e100");
+  EXPECT_EQ(error_of([](Draft& draft) { draft.levels[0].shared_bandwidth = 1e101; }),
+            "level 'inner': shared_bandwidth is outside of 1e-100 to 1e100");
+}
+
 TEST(Arch, ConstraintsNameKnownLevels) {
   Draft draft;
   Constraint constraint;

@@ -131,6 +131,17 @@ TEST(Cost, CompatCutsOffRoundedSharesOfTheParent) {
   EXPECT_EQ(fills_of(CostModel::default_model), 7);
 }
 
+// Sums at 0, 3, 6 and 9 lie in a box of 10 elements: 4 of them are written, none is read before.
+TEST(Cost, CompatReadsNoOutputLessThanNever) {
+  const Workload workload("strided", {{"M", 4}}, {{"Weights", {{{0, 1}}}, false}, {"Outputs", {{{0, 3}}}, true}});
+  const Arch arch("a", {make_level("only", 1, 1)}, make_macs(1, 1), {});
+  const Cost cost = evaluate(arch, workload, {{{{{0, 4}}, {}, {}, 0b11}}}, std::array{0, 0}, kCompat);
+  EXPECT_EQ(cost.levels[0].tensors[1].partition_elements, 10);
+  EXPECT_EQ(cost.levels[0].tensors[1].updates, 4);
+  EXPECT_EQ(cost.levels[0].tensors[1].reads, 0);
+  EXPECT_DOUBLE_EQ(cost.energy_pj, 4 * 1 + 4 * 3 + 4 * 0.5);
+}
+
 TEST(Cost, TilesThatAreTooLargeAreNamed) {
   const Workload workload = matmul(8, 8, 2);
   const Mapping mapping{{{{{0, 8}, {1, 8}, {2, 2}}, {}, {}, kKeepAll}, {{}, {}, {}, kKeepAll}}};
@@ -146,7 +157,8 @@ TEST(Cost, TilesThatAreTooLargeAreNamed) {
   EXPECT_EQ(caught.message, "mapping does not fit: " + fit.message);
 }
 
-// 8 units below 2 instances: 4 below each. Six loops of the inner level are within the total, but not below one instance.
+// 8 units below 2 instances: 4 below each. Six loops of the inner level are within the total, but not below one
+// instance.
 TEST(Cost, LoopsBeyondTheFanoutOfOneInstanceAreNamed) {
   const Arch arch("grid", {make_level("inner", 2, 1), make_level("outer", 1, 1)}, make_macs(4, 2), {});
   const auto fit_of = [&](Count x, Count y, Count outer_x, CostModel model) {

@@ -75,6 +75,7 @@ class Build:
     def write(self) -> None:
         sources = [ROOT / "CMakeLists.txt", *(ROOT / "cpp").rglob("*"), *(ROOT / "tests" / "cpp").iterdir()]
         sources += [*(ROOT / "arch_specs").iterdir(), *(ROOT / "tests" / "golden").iterdir()]
+        sources += [*(ROOT / "tests" / "fuzz" / "cpp").iterdir(), *(ROOT / "tests" / "fuzz" / "corpus").iterdir()]
         by_path = collections.defaultdict(list)
         for number, mutant in self.numbered:
             if number not in self.refused:
@@ -236,6 +237,7 @@ def main() -> int:
     mutants, of = chosen(args.files, args.sample, args.seed)
     args.work.mkdir(parents=True, exist_ok=True)
     sources = [*(ROOT / "cpp" / "src").iterdir(), *(ROOT / "tests" / "cpp").iterdir()]
+    sources += (ROOT / "tests" / "fuzz" / "cpp").iterdir()
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()[:12]
     known_refusals = args.work / f"refused-{digest}.txt"
     build = Build(args.work, mutants, known_refusals, oracle=not args.no_oracle, jobs=args.jobs)

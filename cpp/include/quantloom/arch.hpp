@@ -135,7 +135,7 @@ class Arch {
   Arch() = default;
   // levels: innermost first. Throws Error(spec) if the hierarchy is impossible: no or too many levels, repeated names,
   // meshes that do not multiply to the instances or do not divide the next inner mesh, non-positive sizes, energies
-  // that are negative or not finite, a MAC table by which more bits are cheaper or faster, constraints on unknown levels.
+  // that are negative or above 1e100, bandwidths outside of 1e-100 to 1e100, a MAC table by which more bits are cheaper or faster, constraints on unknown levels.
   Arch(std::string name, std::vector<Level> levels, Arithmetic arithmetic, std::vector<Constraint> constraints,
        bool relax_indivisible_factors = false, std::string source = {});
 
