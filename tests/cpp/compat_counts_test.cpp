@@ -143,6 +143,25 @@ void compare_all(Draw& draw, const Arch& arch, const Workload& workload, const M
   }
 }
 
+// A window of 3 slides by 2 over 5 places: 3 elements at first, then 2 new ones at each of the 4 steps.
+TEST(CompatCounts, StepsOfASlidingTileByHand) {
+  const Workload line("line", {{"P", 5}, {"R", 3}}, {{"in", {{{0, 2}, {1, 1}}}, false}, {"out", {{{0, 1}}}, true}});
+  Nest nest;
+  build_nest(Mapping{{{{{1, 3}}, {}, {}, 0b11}, {{{0, 5}}, {}, {}, 0b11}}}, nest);
+  LevelAccesses stepped;
+  step_compat_accesses(line, nest, 0, 1, 1, 1, stepped);
+  EXPECT_EQ(stepped.total(), 3 + 4 * 2);
+  step_compat_accesses(line, nest, 1, 1, 1, 1, stepped);
+  EXPECT_EQ(stepped.total(), 5);
+  step_compat_accesses(line, nest, 0, 0, 1, 1, stepped);
+  EXPECT_EQ(stepped.total(), 15);
+  // Two ranks of 3 that move together along a diagonal: 9, then 9 - 1 * 1 = 8 at each of the 4 steps.
+  const Workload square("square", {{"P", 5}, {"R", 3}},
+                        {{"in", {{{0, 2}, {1, 1}}, {{0, 2}, {1, 1}}}, false}, {"out", {{{0, 1}}}, true}});
+  step_compat_accesses(square, nest, 0, 1, 1, 1, stepped);
+  EXPECT_EQ(stepped.total(), 9 + 4 * 8);
+}
+
 TEST(CompatCounts, ClosedFormEqualsStepping) {
   CompatScratch scratch;
   Seen seen;

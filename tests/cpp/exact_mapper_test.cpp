@@ -1,6 +1,7 @@
 // The exact mapper against the exhaustive one: same optimum, same mapping, on thousands of small random cases.
 #include "exact_mapper.hpp"
 
+#include <algorithm>
 #include <random>
 #include <sstream>
 
@@ -16,6 +17,7 @@ using test::make_level;
 
 constexpr double kLargestSpace = 60000;  // mappings of a random space, so that walking it stays quick
 constexpr int kCases = 400;
+constexpr int kWideCases = 120;
 
 class CaseMaker {
  public:
@@ -24,6 +26,45 @@ class CaseMaker {
   [[nodiscard]] int pick(std::initializer_list<int> values) { return *(values.begin() + below(values.size())); }
   [[nodiscard]] bool one_in(int n) { return below(static_cast<std::size_t>(n)) == 0; }
   [[nodiscard]] double energy() { return 0.25 * static_cast<double>(1 + below(40)); }
+
+  // Ranks that are multiples of a dim, and windows whose dims the hardware can spread over its lanes.
+  [[nodiscard]] Workload strided_workload() {
+    const std::vector<Dim> dims{
+        {"M", pick({1, 2, 3})}, {"P", pick({2, 3, 4, 6})}, {"R", pick({1, 2, 3, 4})}, {"C", pick({1, 2})}};
+    const Count stride = pick({1, 1, 2, 3});
+    const bool window = !one_in(3);
+    std::vector<Term> slides{{1, stride}};
+    if (window) slides.push_back({2, pick({1, 1, 2})});
+    TensorSpec inputs{"Inputs", {{{3, pick({1, 2})}}, slides}, false};
+    if (!window && one_in(2)) inputs.ranks.push_back({{2, pick({1, 3})}});
+    return {"strided",
+            dims,
+            {{"Weights", {{{0, 1}}, {{2, pick({1, 1, 2})}}, {{3, 1}}}, false},
+             inputs,
+             {"Outputs", {{{0, pick({1, 1, 2})}}, {{1, pick({1, 1, 3})}}}, true}}};
+  }
+
+  // Lanes at every level, no limits on factors: windows spread over both of their dims.
+  [[nodiscard]] Arch wide_arch(const Workload& workload) {
+    const int levels = pick({2, 3, 3});
+    std::vector<Level> out;
+    std::vector<Constraint> constraints;
+    Count x = 1;
+    Count y = 1;
+    for (int l = levels; l-- > 0;) {
+      Level level = make_level("L" + std::to_string(l), x, y);
+      describe(level, l == levels - 1);
+      level.energy.read_pj *= 1 + 3 * l;
+      if (l + 1 < levels) level.capacity_words = pick({4, 6, 9, 16, 40});
+      out.insert(out.begin(), level);
+      constraints.push_back(keep(level.name, workload, l == levels - 1));
+      if (one_in(2)) constraints.push_back(order(level.name, workload));
+      if (l == 0 && !one_in(3)) continue;
+      x *= pick({1, 2, 3, 4, 6});
+      y *= pick({1, 1, 2, 3});
+    }
+    return {"wide", out, units(x, y), constraints, true};
+  }
 
   [[nodiscard]] Workload workload() {
     if (one_in(4)) return test::matmul(pick({1, 2, 3, 4, 6, 8}), pick({1, 2, 4, 6}), pick({1, 2, 3, 4}));
@@ -154,6 +195,16 @@ class CaseMaker {
     return out;
   }
 
+  // The order of the temporal loops, given in full.
+  [[nodiscard]] Constraint order(const std::string& level, const Workload& workload) {
+    Constraint out;
+    out.level = level;
+    out.has_permutation = true;
+    for (const Dim& dim : workload.dims()) out.permutation_inner.push_back(dim.name);
+    std::shuffle(out.permutation_inner.begin(), out.permutation_inner.end(), random_);
+    return out;
+  }
+
   // A random prefix or suffix of the order and a few limits.
   [[nodiscard]] Constraint loops(const std::string& level, ConstraintTarget target, const Workload& workload) {
     Constraint out;
@@ -186,11 +237,29 @@ class CaseMaker {
 
 double points(const Mapspace& space) { return std::stod(space.size().to_string()); }
 
+enum class Kind { layers, wide };
+
+// Of a front, the point that stands for it is the one of least energy * cycles.
+void check_tradeoffs(const Optimum& optimum) {
+  double least = optimum.objective * 2;
+  for (const Tradeoff& point : optimum.front) least = std::min(least, point.energy_pj * point.cycles);
+  EXPECT_EQ(optimum.objective, least);
+  EXPECT_EQ(optimum.energy_pj * optimum.cycles, least);
+  const auto is_it = [&](const Tradeoff& point) {
+    return point.mapping == optimum.mapping && point.energy_pj == optimum.energy_pj && point.cycles == optimum.cycles;
+  };
+  EXPECT_EQ(std::count_if(optimum.front.begin(), optimum.front.end(), is_it), 1);
+  for (std::size_t i = 1; i < optimum.front.size(); ++i) {
+    EXPECT_GT(optimum.front[i].cycles, optimum.front[i - 1].cycles);
+    EXPECT_LT(optimum.front[i].energy_pj, optimum.front[i - 1].energy_pj);
+  }
+}
+
 // Returns false if the case is too large or contradictory.
-bool compare(std::uint32_t seed, Objective objective, CostModel model, int& found) {
+bool compare(Kind kind, std::uint32_t seed, Objective objective, CostModel model, int& found) {
   CaseMaker maker(seed);
-  const Workload workload = maker.workload();
-  const Arch arch = maker.arch(workload);
+  const Workload workload = kind == Kind::wide ? maker.strided_workload() : maker.workload();
+  const Arch arch = kind == Kind::wide ? maker.wide_arch(workload) : maker.arch(workload);
   const auto settings = maker.settings();
   MapperOptions options;
   options.objective = objective;
@@ -234,6 +303,7 @@ bool compare(std::uint32_t seed, Objective objective, CostModel model, int& foun
       EXPECT_EQ(actual[i].front[p].cycles, expected[i].front[p].cycles);
       EXPECT_EQ(actual[i].front[p].mapping, expected[i].front[p].mapping);
     }
+    if (objective == Objective::pareto) check_tradeoffs(actual[i]);
     EXPECT_EQ(actual[i].energy_pj, expected[i].energy_pj);
     EXPECT_EQ(actual[i].cycles, expected[i].cycles);
     EXPECT_EQ(actual[i].mapping, expected[i].mapping)
@@ -244,18 +314,25 @@ bool compare(std::uint32_t seed, Objective objective, CostModel model, int& foun
 }
 
 // --gtest_random_seed=N draws other cases.
-void compare_random_cases(CostModel model) {
+void compare_random_cases(Kind kind, CostModel model) {
   const auto first = static_cast<std::uint32_t>(GTEST_FLAG_GET(random_seed)) * 100000U;
+  const int wanted = kind == Kind::wide ? kWideCases : kCases;
   int cases = 0;
   int found = 0;
-  for (std::uint32_t i = 0; cases < kCases && !testing::Test::HasFailure(); ++i) {
-    cases += compare(first + i, static_cast<Objective>(i % 5), model, found) ? 1 : 0;
+  for (std::uint32_t i = 0; cases < wanted && !testing::Test::HasFailure(); ++i) {
+    cases += compare(kind, first + i, static_cast<Objective>(i % 5), model, found) ? 1 : 0;
   }
-  EXPECT_GT(found, 2 * kCases);
+  EXPECT_GT(found, 2 * wanted);
 }
 
-TEST(ExactMapper, AgreesWithTheExhaustiveMapperOnRandomCases) { compare_random_cases(CostModel::compat); }
-TEST(ExactMapper, AgreesWithTheExhaustiveMapperInTheDefaultModel) { compare_random_cases(CostModel::default_model); }
+TEST(ExactMapper, AgreesWithTheExhaustiveMapperOnRandomCases) { compare_random_cases(Kind::layers, CostModel::compat); }
+TEST(ExactMapper, AgreesWithTheExhaustiveMapperInTheDefaultModel) {
+  compare_random_cases(Kind::layers, CostModel::default_model);
+}
+TEST(ExactMapper, AgreesOnStridesAndWindowsSpreadOverLanes) { compare_random_cases(Kind::wide, CostModel::compat); }
+TEST(ExactMapper, AgreesOnStridesAndWindowsSpreadOverLanesInTheDefaultModel) {
+  compare_random_cases(Kind::wide, CostModel::default_model);
+}
 
 }  // namespace
 }  // namespace quantloom
