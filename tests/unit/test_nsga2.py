@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 
 import numpy as np
 import pytest
 
+from quantloom.cli.main import build_parser
 from quantloom.errors import InfeasibleError, SearchError, SpecError
 from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.nsga2 import (
@@ -19,6 +21,7 @@ from quantloom.joint_search.nsga2 import (
     mutate,
     mutate_one_gene,
 )
+from quantloom.joint_search.optuna_sampler import OptunaSampler
 from quantloom.joint_search.pareto import non_dominated
 from quantloom.joint_search.problem import problem_from_config
 from quantloom.joint_search.run import run_search
@@ -52,7 +55,15 @@ def make_paper(problem, start, random):
     )
 
 
-@pytest.mark.parametrize("make", [make_nsga2, make_nsga3, make_paper, make_random])
+def make_tpe(problem, start, random):
+    return OptunaSampler(problem, start, batch=10, algorithm="tpe", random=random)
+
+
+def make_optuna_nsgaii(problem, start, random):
+    return OptunaSampler(problem, start, batch=10, algorithm="nsgaii", random=random)
+
+
+@pytest.mark.parametrize("make", [make_nsga2, make_nsga3, make_paper, make_random, make_tpe, make_optuna_nsgaii])
 def test_sampler_conforms_to_the_protocol(make):
     check_sampler(make)
 
@@ -248,3 +259,33 @@ def test_an_accuracy_that_is_none_is_refused():
     inputs = dataclasses.replace(inputs, sensitivity=None)
     with pytest.raises(SearchError, match=r"accuracy must be in 0\.\.1, but toy measured nan"):
         run_search(CONFIG, inputs)
+
+
+@pytest.mark.parametrize("name", ["optuna:tpe", "optuna:nsgaii"])
+def test_a_search_with_optuna_is_resumed_to_the_same_front(name, tmp_path):
+    config = dataclasses.replace(CONFIG, sampler=name, evaluations=60, seeds=3)
+    front = run_search(config, toy_inputs(), directory=tmp_path / "whole")
+    assert len(front.candidates) == 60
+    assert front.hypervolume[-1] > front.hypervolume[0]
+    whole = (tmp_path / "whole" / "front.json").read_bytes()
+    journal = tmp_path / "whole" / "evaluations.jsonl"
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:41]))
+    inputs = toy_inputs()
+    run_search(config, inputs, directory=tmp_path / "whole", resume=True)
+    assert (tmp_path / "whole" / "front.json").read_bytes() == whole
+    assert 0 < len(inputs.evaluator.asked) < 60
+
+
+def test_without_optuna_its_samplers_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    inputs = toy_inputs()
+    with pytest.raises(SearchError, match="the sampler optuna:tpe needs Optuna, which is not installed") as refused:
+        run_search(dataclasses.replace(CONFIG, sampler="optuna:tpe"), inputs)
+    assert refused.value.hint == 'pip install "quantloom[optuna]"'
+    assert inputs.evaluator.asked == []
+
+
+def test_the_command_line_takes_optuna_for_its_tpe():
+    parser = build_parser()
+    assert parser.parse(["search", "--demo", "--sampler", "optuna"]).sampler == "optuna:tpe"
+    assert parser.parse(["search", "--demo", "--sampler", "nsga3"]).sampler == "nsga3"

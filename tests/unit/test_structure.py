@@ -83,6 +83,7 @@ LOADERS: dict[str, set[str]] = {
     "safetensors": {"quant.checkpoint"},
     "distributed": {"joint_search.cluster"},
     "pymoo": {"joint_search.nsga2"},
+    "optuna": {"joint_search.optuna_sampler"},
     "matplotlib": {"report"},
     "pandas": {"report.results"},
     "pyarrow": {"report.results"},
@@ -94,7 +95,7 @@ LOADERS: dict[str, set[str]] = {
 }
 LATE = (
     *("torch", "distributed", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "pyarrow", "hypothesis"),
-    "scipy",
+    *("scipy", "optuna"),
 )
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from quantloom.cli.output import bold, print_json, print_lines
-from quantloom.cli.parsing import Parser, Subparsers, add_store, add_threads, count_from, default_cost_model
+from quantloom.cli.parsing import Parser, Subparsers, add_store, add_threads, choice, count_from, default_cost_model
 from quantloom.cli.progress import Progress
 from quantloom.cli.saved import check_writable
 from quantloom.cli.store_option import opened_store
 from quantloom.errors import QuantloomError, SearchError
-from quantloom.joint_search.config import OBJECTIVES, PRESETS, RIVALS
+from quantloom.joint_search.config import OBJECTIVES, PRESETS, RIVALS, SAMPLERS
 
 if TYPE_CHECKING:
     from quantloom.joint_search.config import SearchConfig
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _RUNS: Final = Path("runs")
-_SETTINGS: Final = ("evaluations", "seed", "promote", "promote_epochs")
+_SETTINGS: Final = ("evaluations", "seed", "sampler", "promote", "promote_epochs")
 
 
 def add_parser(commands: Subparsers) -> Parser:
@@ -59,6 +59,12 @@ def add_parser(commands: Subparsers) -> Parser:
         action="append",
         choices=RIVALS,
         help="search in this way too, with as many evaluations, and say what is saved against it; may be repeated",
+    )
+    parser.add_argument(
+        "--sampler",
+        metavar="NAME",
+        type=_sampler,
+        help=f"what proposes candidates: {', '.join(SAMPLERS)}; optuna is optuna:tpe (default: nsga2)",
     )
     parser.add_argument(
         "--promote",
@@ -112,6 +118,11 @@ def add_parser(commands: Subparsers) -> Parser:
     add_store(parser)
     parser.set_defaults(run=run)
     return parser
+
+
+def _sampler(text: str) -> str:
+    """Read the name of a sampler."""
+    return choice("sampler", SAMPLERS)("optuna:tpe" if text == "optuna" else text)
 
 
 def _limit(text: str) -> tuple[str, float]:

@@ -18,7 +18,8 @@ whole network, pJ*cycles. sum_edp: the sum of the layers' own products, pJ*cycle
 peak_activation_bits: of the edges alive at the same time, at the worst moment (activation_memory.py). bops: bit
 operations, the sum over layers of multiplications x bits of weights x bits of inputs (arXiv 2005.07093)."""
 
-SamplerName = Literal["nsga2", "nsga3", "nsga2_paper", "random"]
+SamplerName = Literal["nsga2", "nsga3", "nsga2_paper", "random", "optuna:tpe", "optuna:nsgaii"]
+"""optuna:...: samplers of Optuna, which the extra `optuna` installs."""
 
 RivalName = Literal["memory_only", "random", "no_synergy"]
 """A search to compare with. memory_only: blind to the accelerator, for weight memory. random: bits drawn at random.

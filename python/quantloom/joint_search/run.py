@@ -26,6 +26,7 @@ from quantloom.joint_search.front import Curve, Front, FrontPoint, LayerChoice, 
 from quantloom.joint_search.journal import SCHEMA_VERSION, RunDirectory
 from quantloom.joint_search.live_report import LiveReport
 from quantloom.joint_search.operator_energy import OperatorEnergy
+from quantloom.joint_search.optuna_sampler import OPTUNA_ALGORITHMS, OptunaSampler
 from quantloom.joint_search.pareto import FloatArray, hypervolume, non_dominated
 from quantloom.joint_search.problem import (
     AccuracyEvaluator,
@@ -204,6 +205,9 @@ def _make_sampler(problem: SearchProblem, config: SearchConfig, start: IntArray)
     random = np.random.default_rng(config.seed)
     if config.sampler == "random":
         return RandomSampler(problem, start, batch=config.population, random=random)
+    for algorithm in OPTUNA_ALGORITHMS:
+        if config.sampler == f"optuna:{algorithm}":
+            return OptunaSampler(problem, start, batch=config.population, algorithm=algorithm, random=random)
     from quantloom.joint_search.nsga2 import Nsga2Sampler, Nsga3Sampler, PaperSampler
 
     makers = {"nsga2": Nsga2Sampler, "nsga3": Nsga3Sampler, "nsga2_paper": PaperSampler}

@@ -23,8 +23,8 @@ def check_sampler(make: MakeSampler) -> None:
     """Raise AssertionError where the sampler breaks the protocol.
 
     Checked on toy problems: candidates lie within the choices, the start comes first, nothing is proposed twice,
-    equal seeds and answers give equal proposals, candidates that break all bounds do no harm, and a small space is
-    proposed in full.
+    equal seeds and answers give equal proposals (by which a run resumes: what was measured is told again), candidates
+    that break all bounds, some or all of them, do no harm, and a small space is proposed in full.
     """
     problem = _problem(layers=5)
     start = np.array([problem.uniform(bits) for bits in problem.uniform_bits], dtype=np.int64)
@@ -36,7 +36,11 @@ def check_sampler(make: MakeSampler) -> None:
     assert ((proposed >= 0) & (proposed < problem.choice_counts)).all(), "choices out of range"
     assert np.array_equal(proposed[: len(start)], start), "the start must be proposed first"
     assert len(np.unique(proposed, axis=0)) == len(proposed), "a candidate was proposed twice"
-    _proposals(problem, make(problem, start, np.random.default_rng(4)), _GENERATIONS, violation=np.inf)
+    for share in (0.5, 1.0):
+        some = _proposals(problem, make(problem, start, np.random.default_rng(4)), _GENERATIONS, infeasible=share)
+        asked = np.concatenate(some)
+        assert len(some) == _GENERATIONS, "infeasible candidates must not end the proposals"
+        assert len(np.unique(asked, axis=0)) == len(asked), "a candidate was proposed twice after infeasible ones"
 
     small = _problem(layers=1)
     sampler = make(small, small.uniform(8)[np.newaxis], np.random.default_rng(5))
@@ -50,8 +54,10 @@ def _problem(layers: int) -> SearchProblem:
     return problem_from_config(network, ToyCosts(network), config)
 
 
-def _proposals(problem: SearchProblem, sampler: Sampler, generations: int, *, violation: float = 0.0) -> list[IntArray]:
-    """Ask and tell; the error told is a smooth function of the genes."""
+def _proposals(
+    problem: SearchProblem, sampler: Sampler, generations: int, *, infeasible: float = 0.0
+) -> list[IntArray]:
+    """Ask and tell; the error told is a smooth function of the genes. infeasible: share of candidates, as if unfit."""
     asked = []
     for _ in range(generations):
         candidates = sampler.ask()
@@ -60,7 +66,8 @@ def _proposals(problem: SearchProblem, sampler: Sampler, generations: int, *, vi
         asked.append(candidates)
         hardware = problem.hardware(candidates)
         error = np.exp(-candidates.mean(axis=1))
-        sampler.tell(
-            candidates, problem.objective_values(hardware, error), np.full(len(candidates), violation, dtype=np.float64)
-        )
+        values = problem.objective_values(hardware, error)
+        is_unfit = np.arange(len(candidates)) < infeasible * len(candidates)
+        values[is_unfit] = np.inf
+        sampler.tell(candidates, values, np.where(is_unfit, np.inf, 0.0))
     return asked
