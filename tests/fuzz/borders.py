@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 from unittest import mock
+
+from tests.fuzz.mutate import changed_text
 
 import quantloom as ql
 from quantloom import _core
@@ -26,6 +29,7 @@ from quantloom.spec.mapping import parse_mapping
 from quantloom.spec.network import parse_network
 from quantloom.spec.partial_mapping import parse_partial_mapping
 from quantloom.spec.search_config import parse_search_config
+from quantloom.spec.search_rules import parse_search_rules
 from quantloom.spec.workload import parse_workload
 from quantloom.testing.toy_search import toy_inputs
 from quantloom.timeloop.load import parse_timeloop
@@ -93,18 +97,68 @@ COMMANDS = (
     "table network.yaml --arch eyeriss -o out.csv --bits 4,8",
     "converge network.yaml --arch eyeriss --layer 1 --budget 50",
     "import timeloop network.yaml -o out",
-    "search config.yaml -o out",
+    "search config.yaml -o out --workers 2 --compare random --limit energy_pj<=2e7 --rules rules.yaml --preset paper",
+    "report run --figures svg --point front-01",
+    "reproduce ddecs2024 -o out",
+    "quantize zoo --bits a4w3 --data demo --checkpoint demo --epochs 1 --learning-rate 0.1 --amp off -o out",
+    "fetch cifar10 -o out",
+    "store ls --all --kind mapping --store results.sqlite",
+    "store gc --unused-days 90 --max-mib 10 --store results.sqlite",
+    "store export -o results.csv --store results.sqlite",
+    "export timeloop --arch eyeriss --workload w.yaml --mapping m.yaml -o out --format 0.4",
+    "import timeloop template.yaml --set depth=8 -o out",
+    "show arch eyeriss --svg picture.svg",
+    "map network.yaml --arch eyeriss --layer 1 --fixed p.yaml --check 10 --save best",
 )
+TEMPLATE = """\
+architecture:
+  version: 0.4
+  nodes:
+    - !Component
+      name: DRAM
+      class: DRAM
+      attributes: {width: 64, datawidth: {{bits|default(8)}}}
+    {% if depth == 4 and buffered|default(True) and not small|default(False) %}
+    - !Component
+      name: buffer
+      class: SRAM
+      attributes: {depth: {{depth}}, width: 64, datawidth: 8}
+    {% elif path_exists('part.yaml') %}
+    {% set named = 'reg' ~ 'ister' %}
+    - !Component
+      name: {{named}}
+      class: regfile
+      attributes: {depth: 8, width: 8, datawidth: 8}
+    {% endif %}
+    - !Component {name: mac, class: intmac, attributes: {datawidth: 8}}
+problem: {{include('part.yaml', 'problem')}}
+{{include_text('rest.yaml')}}
+"""
+PART = """\
+problem:
+  version: 0.4
+  instance: {C: 2, M: 2, R: 1, S: 1, N: 1, P: 1, Q: 1}
+"""
+RULES = """\
+weights: {first: 8, "features.*": [4, 8], "2": 3}
+activations: {input: [2, 4], output: 8}
+ties: [{weights: ["1", last]}, {weights: [a, b], activations: [pool]}]
+"""
 
 
 @dataclass(frozen=True)
 class Border:
-    """seeds: texts that are read. read: takes a changed one; raises an `error` that names `located`."""
+    """seeds: texts that are read. read: takes a changed one; raises an `error` that names `located`.
+
+    change: makes one of them another. encoding: of a file of such a text; bytes are texts of latin-1.
+    """
 
     seeds: Callable[[], list[str]]
     read: Callable[[str], object]
     located: str = WHERE
     error: type[QuantloomError] = QuantloomError
+    change: Callable[[str, Random, list[str]], str] = changed_text
+    encoding: str = "utf-8"
 
 
 @cache
@@ -158,6 +212,12 @@ def read_timeloop(text: str) -> object:
     return parse_timeloop([(WHERE, text)])
 
 
+def read_template(text: str) -> object:
+    Path("part.yaml").write_text(PART)
+    Path("rest.yaml").write_text("variables: {global_cycle_seconds: 1e-9}\n")
+    return parse_timeloop([(WHERE, text)], variables={"depth": "4"})
+
+
 @cache
 def finished_run() -> dict[str, str]:
     """The text files of a small search."""
@@ -206,13 +266,16 @@ def read_command(text: str) -> object:
         ("w.yaml", WORKLOAD),
         ("m.yaml", MAPPING),
         ("config.yaml", CONFIG),
+        ("rules.yaml", RULES),
+        ("p.yaml", PARTIAL),
+        ("template.yaml", TEMPLATE.partition("problem:")[0]),
     ):
         Path(name).write_text(content)
     try:
         arguments = shlex.split(text, posix=False)
     except ValueError:
         arguments = text.split()
-    if "search" in arguments or "quantize" in arguments or "fetch" in arguments:
+    if {"search", "quantize", "fetch", "reproduce"} & set(arguments):
         arguments.append("--no-such-option")  # parsed, not run
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -226,7 +289,7 @@ def read_command(text: str) -> object:
     return code
 
 
-BORDERS = {
+TEXT_BORDERS = {
     "arch": Border(archs, read_arch),
     "network": Border(lambda: [NETWORK], read_network),
     "workload": Border(lambda: [WORKLOAD, EINSUM], lambda text: parse_workload(text, WHERE)),
@@ -234,7 +297,9 @@ BORDERS = {
     "mapping": Border(lambda: [MAPPING], read_mapping),
     "partial-mapping": Border(lambda: [PARTIAL, MAPPING], read_partial_mapping),
     "config": Border(lambda: [CONFIG], lambda text: parse_search_config(text, WHERE)),
+    "rules": Border(lambda: [RULES], lambda text: parse_search_rules(text, WHERE)),
     "timeloop": Border(timeloop_files, read_timeloop),
+    "template": Border(lambda: [TEMPLATE], read_template),
     "manifest": resumed_file(MANIFEST),
     "manifest-report": reported_file(MANIFEST),
     "journal": resumed_file(JOURNAL),

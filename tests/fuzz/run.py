@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.borders import BORDERS, outcome, resident_mib
-from tests.fuzz.mutate import changed_text
+from tests.fuzz.binary_borders import BORDERS
+from tests.fuzz.borders import outcome, resident_mib
 
 SLOW_S = 10.0  # of CPU for one input: a hang
 GROWTH_MIB = 64.0  # from the first thousand inputs to the last
@@ -56,7 +56,7 @@ def fuzz(name: str, *, cases: int | None, seconds: float | None, seed: int, keep
     counts, slowest, done, found = collections.Counter[str](), 0.0, 0, 0
     began, settled = time.monotonic(), 0.0
     while (cases is None or done < cases) and (seconds is None or time.monotonic() - began < seconds):
-        text = changed_text(rng.choice(texts), rng, seeds)
+        text = border.change(rng.choice(texts), rng, seeds)
         start = time.process_time()
         try:
             with alarm():
@@ -64,7 +64,7 @@ def fuzz(name: str, *, cases: int | None, seconds: float | None, seed: int, keep
         except (Hang, Exception) as error:
             found += 1
             path = keep / f"{name}-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:12]}.txt"
-            path.write_text(text, encoding="utf-8", errors="surrogateescape")
+            path.write_text(text, encoding=border.encoding, errors="surrogateescape")
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{place.filename}:{place.lineno}"
             sys.stdout.write(f"{name}: {type(error).__name__} at {where}: {str(error)[:300]}; kept as {path}\n")
@@ -105,6 +105,7 @@ def main() -> int:
         before = Path.cwd()
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
+            os.environ["XDG_CACHE_HOME"] = folder  # commands without --store
             try:
                 good &= fuzz(name, cases=cases, seconds=args.seconds, seed=args.seed, keep=keep)
             finally:

@@ -13,10 +13,14 @@ from quantloom.errors import SearchError
 from quantloom.joint_search.journal import JOURNAL, MANIFEST, read_manifest
 from quantloom.joint_search.run_report import write_report, write_run_figures
 
-from .borders import BORDERS, finished_run, outcome, run_with
-from .mutate import changed_text
+from .binary_borders import BORDERS
+from .borders import finished_run, outcome, run_with
 
-CASES = {"arch": 40, "command": 6, "timeloop": 30}
+CASES = {"arch": 40, "command": 12, "timeloop": 30}
+ERRORS = (
+    *("SpecError", "SearchError", "WorkloadError", "MappingError", "InfeasibleError"),
+    *("DataError", "QuantError", "StoreError"),
+)
 DEEP = "[" * 100_000
 LINE = '{"split": "validation", "accuracy": 0.5, "weights": [8, 8, 8], "groups": [8, 8, 8, 8]'
 
@@ -29,8 +33,8 @@ def test_random_inputs_give_results_or_located_errors(
     border, rng = BORDERS[name], Random(1)
     seeds = border.seeds()
     assert {outcome(border, text) for text in seeds} == {"read"}
-    outcomes = {outcome(border, changed_text(rng.choice(seeds), rng, seeds)) for _ in range(CASES.get(name, 60))}
-    assert outcomes <= {"read", "SpecError", "SearchError", "WorkloadError", "MappingError", "InfeasibleError"}
+    outcomes = {outcome(border, border.change(rng.choice(seeds), rng, seeds)) for _ in range(CASES.get(name, 60))}
+    assert outcomes <= {*ERRORS, "read"}
 
 
 def test_deeply_nested_json_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

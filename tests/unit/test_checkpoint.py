@@ -3,6 +3,7 @@
 import pickle
 import re
 import sys
+import zipfile
 
 import pytest
 import safetensors.torch
@@ -55,6 +56,23 @@ def test_missing_and_corrupt_files_are_named(tmp_path, name):
         path.write_bytes(damaged)
         with pytest.raises(QuantError, match=re.escape(f"{path}: corrupt checkpoint")):
             load_checkpoint(path, net())
+
+
+@pytest.mark.parametrize(
+    "program",
+    [b"\x80\x02}q\x00h\x01.", b"\x80\x02e.", b"\x80\x02cos\nsystem\n.", b"\x80\x5a}q\x00h\x07.", b"\x80\x02K"],
+    ids=["a value that was not kept", "a list that was not begun", "a function", "protocol 90", "cut"],
+)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_weights_whose_inner_file_is_damaged_are_named(tmp_path, program):
+    """Found by tests.fuzz: torch's reader raises KeyError, IndexError and others at these."""
+    whole, path = tmp_path / "whole.pt", tmp_path / "weights.pt"
+    save_checkpoint(whole, net())
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, program if name.endswith("data.pkl") else source.read(name))
+    with pytest.raises(QuantError, match=re.escape(f"{path}: corrupt checkpoint")):
+        load_checkpoint(path, net())
 
 
 def test_files_that_would_run_code_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""A real `quantloom search`, killed at random moments, resumes to the very same result (bench/resume.py at length)."""
+"""Real commands, killed at random moments, give the very same result in the end (bench/resume.py at length)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("kills", "workers"), [(5, 1), (2, 2)])
-def test_a_search_killed_again_and_again_gives_the_same_bytes(kills: int, workers: int) -> None:
-    options = ["--kills", str(kills), "--evaluations", "60", "--workers", str(workers), "--pause-ms", "5"]
+@pytest.mark.parametrize(
+    ("what", "kills", "options"),
+    [
+        ("search", 5, ["--evaluations", "60", "--pause-ms", "5"]),
+        ("search", 2, ["--evaluations", "60", "--pause-ms", "5", "--workers", "2"]),
+        ("training", 4, []),
+        ("table", 5, []),
+        ("report", 2, []),
+    ],
+    ids=["search", "search by workers", "training", "table", "report"],
+)
+def test_a_command_killed_again_and_again_gives_the_same_bytes(what: str, kills: int, options: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "bench/resume.py"), *options],
+        [sys.executable, str(ROOT / "bench/resume.py"), "--what", what, "--kills", str(kills), *options],
         capture_output=True,
         text=True,
         timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{kills} kills over ")
+    assert done.stdout.startswith(f"{what}: {kills} kills over ")
     assert done.stdout.rstrip().endswith("are those of the uninterrupted one, byte by byte")

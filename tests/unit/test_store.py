@@ -193,10 +193,9 @@ def held(path: Path) -> Iterator[None]:
 
 
 def test_a_store_held_by_another_process_is_an_error_after_a_while(path: Path, opened: Opener) -> None:
-    with opened(path) as store:
-        store.put([record("a")])
+    path.parent.mkdir()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 0")  # so that opening has to write
+    connection.executescript(VERSION_1)  # so that opening has to write
     connection.close()
     with (
         held(path),
@@ -406,3 +405,27 @@ def test_work_goes_on_when_the_disk_is_full(path: Path, opened: Opener) -> None:
     assert note.startswith(f"note: going on without the store {path}: d")  # "disk I/O error", or "... disk is full"
     with Opener()(path) as store:
         assert store.get([key_of("a"), key_of("b")]) == {key_of("a"): 1}
+
+
+def test_bytes_that_are_no_text_are_damage(path: Path, opened: Opener) -> None:
+    """Found by tests.fuzz: SQLite's message quotes them, which Python cannot."""
+    content = filled(path)
+    schema = content.index(b"CREATE TABLE")
+    path.write_bytes(content[: schema + 8] + b"\x8b\xff" + content[schema + 10 :])
+    with opened(path) as store:
+        store.put([record("new", 7)])
+        assert store.get([key_of("new")]) == {key_of("new"): 7}
+    [note] = opened.notes
+    assert note.endswith("it is now store.sqlite.damaged-1, and begun anew")
+
+
+def test_a_store_without_a_version_is_damaged(path: Path, opened: Opener) -> None:
+    filled(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 0")
+    connection.close()
+    with opened(path) as store:
+        store.put([record("new", 7)])
+        assert store.get([key_of("new")]) == {key_of("new"): 7}
+    [note] = opened.notes
+    assert "is damaged (it says no version, but holds tables)" in note

@@ -122,12 +122,13 @@ def collect(args: argparse.Namespace) -> None:
     is_asked = args.all or args.unused_days is not None or args.max_mib is not None
     with _opened(path) as store:
         results = [] if store is None else _chosen(args, store.results())
-        before = time.time() - _DAY_S * (args.unused_days or 0)
+        now = time.time()
+        before = now - _DAY_S * (args.unused_days or 0)
         gone = {
             result.key: result
             for result in results
             if args.all
-            or (args.unused_days is not None and result.used_unix_s <= before)
+            or (args.unused_days is not None and min(result.used_unix_s, now) <= before)  # a clock may have gone back
             or (not is_asked and result.code != _own_code(result.kind))
         }
         if args.max_mib is not None:

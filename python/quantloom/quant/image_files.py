@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FolderDataset", "find_classes", "read_image"]
 
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")  # whatever a file is named: others start programs, or unpack archives
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm"})
 
 
@@ -96,7 +97,7 @@ def _open(path: Path) -> Image.Image:
         message = f"{path}: no such file; expected an image"
         raise DataError(message)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             converted: Image.Image = image.convert("RGB")
             return converted
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -6,9 +6,7 @@ that wrote it; a run with others does not go on from it.
 
 from __future__ import annotations
 
-import pickle
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,6 @@ from quantloom.whole_files import put_whole, remove_left_over
 __all__ = ["StateFile", "write_atomically", "write_bytes_atomically"]
 
 _FORMAT = 1
-_READ_ERRORS = (
-    *(OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile),
-)
 
 
 def write_atomically(path: Path, value: object) -> None:
@@ -88,7 +82,9 @@ class StateFile:
         except PermissionError as error:
             message = f"{self.path}: cannot read the state of training: {error.strerror}"
             raise QuantError(message) from error
-        except _READ_ERRORS as error:
+        except QuantError:
+            raise
+        except Exception as error:  # torch's reader raises KeyError, IndexError and others at damaged files
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             message = f"{self.path}: corrupt state of training: {first}"
             raise QuantError(message, hint="delete it to start from the beginning") from error

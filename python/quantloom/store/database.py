@@ -27,6 +27,7 @@ _CHUNK: Final = 500  # keys in one question; SQLite allows 999 in old versions
 STORE_SUFFIX: Final = ".sqlite"  # a damaged file with another name is taken for something else
 _CHECKED_BYTES: Final = 64 << 20  # larger files are not read as a whole when they are opened
 _POLL_S: Final = 0.02
+_SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)  # the latter where a message names damaged bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ class Store:
         store = cls(path, timeout_s=timeout_s, note=note)
         try:
             store._open()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *_SQLITE_ERRORS) as error:
             if _is_lock(error):
                 raise _held_error(path, timeout_s) from error
             store._give_up(error)
@@ -99,9 +100,7 @@ class Store:
             now = time.time()
             uses = [(count, now, key) for key, count in self._hits.items()]
             self._hits = {}
-            self._write(
-                "UPDATE results SET hits = hits + ?, used_unix_s = max(used_unix_s, ?) WHERE key = ?", uses, say=False
-            )
+            self._write("UPDATE results SET hits = hits + ?, used_unix_s = ? WHERE key = ?", uses, say=False)
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -200,7 +199,9 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         # isolation_level None: transactions begin where they are written down, nowhere else
-        return sqlite3.connect(self.path, timeout=self._timeout_s, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=self._timeout_s, isolation_level=None)
+        connection.text_factory = _text  # the checksum tells of bytes that are no text
+        return connection
 
     def _make_file(self) -> None:
         try:
@@ -250,7 +251,7 @@ class Store:
             return []
         try:
             return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except _SQLITE_ERRORS as error:
             self._fail(error)
             return []
 
@@ -260,11 +261,11 @@ class Store:
         try:
             with transaction(self._connection):
                 self._connection.executemany(statement, rows)
-        except sqlite3.Error as error:
+        except _SQLITE_ERRORS as error:
             if say:
                 self._fail(error)
 
-    def _fail(self, error: sqlite3.Error) -> None:
+    def _fail(self, error: Exception) -> None:
         """Begin a damaged file anew; else go on without the store."""
         assert self._connection is not None, "a failure without a connection"
         self._connection.close()
@@ -278,7 +279,7 @@ class Store:
                 if is_ours:  # else another process has begun it anew
                     self._move_aside(str(error))
             self._open()
-        except (OSError, sqlite3.Error, StoreError) as again:
+        except (OSError, *_SQLITE_ERRORS, StoreError) as again:
             self._give_up(again)
 
     def _give_up(self, error: Exception) -> None:
@@ -304,11 +305,13 @@ def _damage(connection: sqlite3.Connection, path: Path, size: int) -> str | None
             connection.close()
             message = f"{path} is a store of version {version}; this quantloom knows versions up to {VERSION}"
             raise StoreError(message, hint="use the newer quantloom, or name another file with --store")
+        if version == 0 and not is_empty:
+            return "it says no version, but holds tables"
         if size <= _CHECKED_BYTES:
             [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 return str(found).replace("\n", " ")
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if not _is_damage(error):
             raise
         if "not a database" in str(error) and path.suffix != STORE_SUFFIX:
@@ -320,13 +323,18 @@ def _damage(connection: sqlite3.Connection, path: Path, size: int) -> str | None
     return None
 
 
+def _text(found: bytes) -> str:
+    return str(found, "utf-8", "replace")
+
+
 def _is_lock(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def _is_damage(error: Exception) -> bool:
     texts = ("malformed", "not a database", "no such table", "no such column")
-    return isinstance(error, sqlite3.DatabaseError) and any(text in str(error) for text in texts)
+    is_said = isinstance(error, sqlite3.DatabaseError) and any(text in str(error) for text in texts)
+    return is_said or isinstance(error, UnicodeDecodeError)
 
 
 def _held_error(path: Path, timeout_s: float) -> StoreError:
