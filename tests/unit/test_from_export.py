@@ -277,7 +277,7 @@ def test_function_gives_example_inputs_by_name_by_position_or_as_one_tensor(mode
         ("one_tensor:shape=5x4", WorkloadError, "an input shape is given, but the function returns example inputs"),
         ("sequence:shape=5x4,input=3", WorkloadError, "shape= is given beside input="),
         ("sequence:shape=5x", WorkloadError, "cannot read the option `shape=5x`"),
-        ("Branch:shape=4", UnsupportedOpError, "Branch cannot be exported: "),
+        ("Branch:shape=4", UnsupportedOpError, "Branch cannot be exported at export_models_"),
         ("sequence:shape=5x3", WorkloadError, "fails on shapes (1, 5, 3)"),
     ],
 )
@@ -306,3 +306,139 @@ def test_other_things_than_modules_are_refused() -> None:
         network_from_builder(lambda: 3, None, "m")
     network = network_from_builder(lambda: (nn.Linear(3, 2), (torch.zeros(4, 3),)), None, "m")
     assert math.prod(network.edges[0].shape) == 12
+
+
+class Cells(nn.Module):
+    """A loop over steps by hand: every step uses the same weights, and the first states are made of zeros."""
+
+    def __init__(self, kind: type[nn.RNNCellBase]) -> None:
+        super().__init__()
+        self.cell = kind(8, 16)  # type: ignore[call-arg]
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x.new_zeros(x.shape[0], 16)
+        hidden = (state, state) if isinstance(self.cell, nn.LSTMCell) else state
+        for step in range(x.shape[1]):
+            hidden = self.cell(x[:, step], hidden)
+        return hidden[0] if isinstance(hidden, tuple) else hidden
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTMCell, 64), (nn.GRUCell, 48), (nn.RNNCell, 16)])
+def test_cells_called_step_by_step_share_their_weights(kind: type[nn.RNNCellBase], gates: int) -> None:
+    network = exported(Cells(kind), torch.zeros(1, 4, 8))
+    assert network.macs == 4 * gates * 8 + 3 * gates * 16  # the zeros of the first step are multiplied by nothing
+    assert network.weights == gates * (8 + 16)
+
+
+def test_bags_of_embeddings_read_every_row() -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bag, self.head = nn.EmbeddingBag(100, 16, mode="sum"), nn.Linear(16, 4)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.head(self.bag(ids))
+
+    network = exported(Bag(), torch.zeros(1, 7, dtype=torch.long))
+    [bag] = [each for each in network.operators if each.kind == "embedding_bag"]
+    assert (bag.elements_read, bag.elements_written, bag.table_elements) == (7 + 7 * 16, 16, 1600)
+    assert (bag.treatment, network.macs) == ("traffic", 64)
+
+
+def test_a_part_that_is_overwritten_is_stored_anew() -> None:
+    class Patched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x)
+            y[:, 2:] = self.second(y)
+            y[:, :, :1] = 0
+            return y
+
+    network = exported(Patched(), torch.zeros(1, 3, 8, 8))
+    assert network.macs == 64 * (27 * 4 + 8)
+    patch = next(each for each in network.operators if each.kind == "slice_scatter" and len(each.reads) == 2)
+    assert patch.treatment == "traffic"
+    assert (patch.elements_read, patch.elements_written) == (64 * (4 + 2), 64 * 4)
+    assert len({network.edges[edge].group for edge in (*patch.reads, patch.writes or 0)}) == 1
+
+
+def test_operators_that_torch_writes_by_others_are_read_as_those() -> None:
+    class Composite(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            mixed = torch.tensordot(y[0], y[0], dims=([1, 2], [1, 2]))
+            return torch.std_mean(torch.hstack([mixed, torch.rot90(mixed, 1, (0, 1))]), 0)[0]
+
+    module, inputs = Composite(), torch.zeros(1, 4, 8, 8)
+    assert exported(module, inputs).macs == counted_macs(module, inputs) == 64 * 144 + 4 * 4 * 64
+
+
+class Routed(nn.Module):
+    """Two experts, each of which sees only the rows that are sent to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.expert = nn.Linear(8, 2), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen = self.gate(x).argmax(-1)
+        return self.expert(x[chosen == 0]).sum() + self.expert(x[chosen == 1]).sum()
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) if x.sum() > 0 else x
+
+
+def test_what_depends_on_values_is_refused_with_its_line() -> None:
+    with pytest.raises(UnsupportedOpError) as caught:
+        exported(Routed(), torch.zeros(1, 5, 8))
+    lines = caught.value.message.splitlines()
+    assert lines[0] == "net: the sizes of 2 result(s) depend on the values of tensors"
+    source = Path(__file__).read_text().splitlines()
+    place = next(n for n, line in enumerate(source, 1) if "self.expert(x[chosen == 0])" in line)
+    assert lines[1:] == [f"  node `{name}`: index at {Path(__file__).name}:{place}" for name in ("index", "index_1")]
+    with pytest.raises(UnsupportedOpError) as caught:
+        exported(Branching(), torch.zeros(1, 3, 4, 4))
+    place = next(n for n, line in enumerate(source, 1) if "self.conv(x) if x.sum() > 0 else x" in line)
+    assert caught.value.message.startswith(
+        f"net cannot be exported at {Path(__file__).name}:{place} in forward: GuardOnDataDependentSymNode: "
+    )
+
+
+def test_modules_that_hide_what_they_compute_are_named() -> None:
+    class Quantized(nn.Sequential):
+        __module__ = "torch.ao.nn.quantized.modules.linear"
+
+    module = nn.Sequential(nn.Linear(4, 4), Quantized(Quantized()))
+    with pytest.raises(UnsupportedOpError) as caught:
+        exported(module, torch.zeros(1, 4))
+    assert caught.value.message.splitlines() == [
+        "net: 1 module(s) that do not show what they compute",
+        "  module `1`: torch.ao.nn.quantized.modules.linear.Quantized",
+    ]
+    assert caught.value.hint == "give the model as it is before torch.jit or the quantizer changes it"
+
+
+def test_what_operators_warn_of_is_kept_to_themselves(recwarn: pytest.WarningsRecorder) -> None:
+    class Sampling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.grid_sample(self.conv(x), x[:, :2].permute(0, 2, 3, 1))
+
+    assert network_from_builder(lambda: (Sampling(), torch.zeros(1, 3, 4, 4)), None, "net").macs == 144
+    assert not recwarn.list

@@ -502,3 +502,14 @@ def test_a_condition_on_values_is_unsupported_and_what_its_branches_read_counts(
     condition = [helper.make_node("Cast", ["flag"], ["cond"], to=TensorProto.BOOL)]
     with pytest.raises(UnsupportedOpError, match="node `choice`: If of 2 activations"):
         load_network(conditional(tmp_path / "n.onnx", condition, flag=[]))
+
+
+def test_weights_of_other_channels_than_the_input_has_are_refused(tmp_path: Path) -> None:
+    """Shape inference of onnx does not look at them."""
+    model = good_model()
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+    path = tmp_path / "n.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UnsupportedOpError) as caught:
+        load_network(str(path))
+    assert "  node `conv`: Conv: layer conv: weights (2, 3, 1, 1) in 1 group(s) over 5 channels" in caught.value.message

@@ -8,13 +8,14 @@ states (each state is the next step's operand), and gates in between; the states
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from quantloom.errors import WorkloadError
 from quantloom.workload.model_graph import GraphNode
 from quantloom.workload.products import Einsum
 
-__all__ = ["Names", "attention_nodes", "recurrent_nodes"]
+__all__ = ["Names", "attention_nodes", "cell_nodes", "recurrent_nodes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,39 @@ def attention_nodes(
         product=product(weights, operands[2], "s", "v"),
     )
     return [*nodes, softmax, values_node]
+
+
+def cell_nodes(
+    node: GraphNode,
+    names: Names,
+    operands: tuple[str, str],
+    weights: tuple[str, str],
+    others: tuple[str, ...],
+    sizes: Mapping[str, int],
+) -> list[GraphNode]:
+    """Nodes of one step of a recurrent layer; the last has node's name and shape.
+
+    operands, weights: the input and the state that are multiplied, and what by, (gates, features) each. others: states
+    that are not multiplied. sizes: `batch`, `inputs`, `hidden`, and `gates`, the numbers that all gates have.
+    """
+    nodes = []
+    for part, operand, weight, features in zip(
+        ("inputs", "states"), operands, weights, (sizes["inputs"], sizes["hidden"]), strict=True
+    ):
+        call = Einsum(
+            inputs=operand,
+            weights=weight,
+            inputs_labels=("n", "c"),
+            weights_labels=("g", "c"),
+            output_labels=("n", "g"),
+            sizes={"n": sizes["batch"], "c": features, "g": sizes["gates"]},
+        )
+        shape, place = (sizes["batch"], sizes["gates"]), f"{node.place}.{part}"
+        name = f"{node.name}.{part}"
+        nodes.append(
+            replace(node, name=name, operator=names.product, reads=(operand,), shape=shape, place=place, product=call)
+        )
+    return [*nodes, replace(node, operator=names.multiply, reads=(*(each.name for each in nodes), *others))]
 
 
 def recurrent_nodes(

@@ -9,10 +9,13 @@ import io
 import logging
 import math
 import operator
+import re
+import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +23,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from quantloom.errors import UnsupportedOpError, WorkloadError
-from quantloom.workload.expansions import Names, attention_nodes, recurrent_nodes
+from quantloom.workload.expansions import Names, attention_nodes, cell_nodes, recurrent_nodes
 from quantloom.workload.from_torch import first_line, in_inference_mode, per_axis
 from quantloom.workload.graph_reader import read_network
 from quantloom.workload.model_graph import GraphNode, ModelGraph, sample_shape
@@ -38,14 +41,25 @@ _FACTORS = {  # operator -> names of the two factors in its schema
     "mv": ("self", "vec"),
     "dot": ("self", "tensor"),
     "addmm": ("mat1", "mat2"),
+    "addmv": ("mat", "vec"),
     "baddbmm": ("batch1", "batch2"),
 }
+_MAX_ROUNDS = 5  # of writing operators by others
+_QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+_CELLS = frozenset(["lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"])
+_FILLED = frozenset(  # of an operand they take the shape alone
+    [
+        *("empty_like", "full_like", "ones_like", "rand_like", "randn_like", "zeros_like"),
+        *("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros"),
+    ]
+)
 _SPLITS = frozenset(["chunk", "split", "split_with_sizes", "tensor_split", "unbind", "unsafe_chunk", "unsafe_split"])
 _RENAMED = {
     "batch_norm_legit_no_training": "batch_norm",
     "native_batch_norm_legit": "batch_norm",
     "native_batch_norm_legit_no_training": "batch_norm",
+    "unsafe_index_put": "index_put",
     "max_pool2d_with_indices": "max_pool2d",
     "max_pool3d_with_indices": "max_pool3d",
 }
@@ -64,8 +78,33 @@ def network_from_export(
     Raises UnsupportedOpError if it cannot be exported, or with every node that cannot be read; WorkloadError if nothing
     is multiplied.
     """
-    graph = _Graph(_export(module, args, kwargs, name))
-    return read_network(graph.model_graph(name), assumes_traffic=assumes_traffic)
+    _check_readable(module, name)
+    exported = _export(module, args, kwargs, name)
+    _check_sizes(exported, name)
+    try:
+        return read_network(_Graph(exported).model_graph(name))
+    except UnsupportedOpError as error:
+        written = _by_others(exported)
+        try:
+            return read_network(_Graph(written).model_graph(name), assumes_traffic=assumes_traffic)
+        except UnsupportedOpError:  # the model's own operators say more than what torch writes them by
+            raise error from None
+
+
+def _check_readable(module: nn.Module, name: str) -> None:
+    """Raise UnsupportedOpError naming the parts that hide what they compute: compiled scripts, quantized layers."""
+    hidden: dict[str, nn.Module] = {}
+    for path, part in module.named_modules():
+        is_hidden = isinstance(part, torch.jit.ScriptModule) or type(part).__module__.startswith(_QUANTIZED)
+        if is_hidden and not any(path.startswith(f"{outer}." if outer else "") for outer in hidden):
+            hidden[path] = part
+    if hidden:
+        lines = [
+            f"{f'module `{path}`' if path else 'the model itself'}: {type(part).__module__}.{type(part).__name__}"
+            for path, part in hidden.items()
+        ]
+        message = f"{name}: {len(lines)} module(s) that do not show what they compute\n  " + "\n  ".join(lines)
+        raise UnsupportedOpError(message, hint="give the model as it is before torch.jit or the quantizer changes it")
 
 
 def _export(module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object], name: str) -> ExportedProgram:
@@ -78,11 +117,48 @@ def _export(module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, ob
             functional: ExportedProgram = exported.run_decompositions({})
             return functional
     except Exception as error:  # runs the model's own code: anything can be raised
-        message = f"{name} cannot be exported: {type(error).__name__}: {first_line(error)}"
+        message = f"{name} cannot be exported{_raised_at(error)}: {type(error).__name__}: {first_line(error)}"
         hint = "do the example inputs fit? forward must not branch or loop on values of tensors; see torch.export"
         raise UnsupportedOpError(message, hint=hint) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(was_fast)
+
+
+def _by_others(exported: ExportedProgram) -> ExportedProgram:
+    """The program with operators that have no name here written by others, as far as torch can."""
+    with torch.no_grad(), _silence():
+        for _ in range(_MAX_ROUNDS):
+            table = _decompositions(exported)
+            if not table:
+                break
+            exported = exported.run_decompositions(table)
+    return exported
+
+
+def _decompositions(exported: ExportedProgram) -> dict[Any, Callable[..., Any]]:  # Any: torch's own types
+    """How torch writes the operators of a graph that have no name here by others, where it can."""
+    known = {*ATEN.one, *ATEN.several, *_FILLED}
+    called = {node.target for node in exported.graph.nodes if node.op == "call_function"}
+    unknown = [
+        op for op in called if isinstance(op, torch._ops.OpOverload) and _operator_name(op._schema.name) not in known
+    ]
+    if not unknown:
+        return {}
+    by_others = torch.export.default_decompositions()
+    table = {op: by_others[op] for op in unknown if op in by_others}
+    return {op: op.decompose for op in unknown if op not in table and op._can_decompose()} | table
+
+
+def _check_sizes(exported: ExportedProgram, name: str) -> None:
+    """Raise UnsupportedOpError naming the nodes whose results have sizes that only a run with values would tell."""
+    unknown = [node for node in exported.graph.nodes if any(map(_is_open, _shapes(node)))]
+    first = [node for node in unknown if set(unknown).isdisjoint(node.all_input_nodes)]
+    if not first:
+        return
+    lines = [f"node `{n.name}`: {_operator_of(n)}{_in_module(n)}{_written_at(n)}" for n in first]
+    message = f"{name}: the sizes of {len(lines)} result(s) depend on the values of tensors\n  " + "\n  ".join(lines)
+    hint = "compute all of it and mask what is not needed; what a network costs must not depend on its input"
+    raise UnsupportedOpError(message, hint=hint)
 
 
 @contextmanager
@@ -145,8 +221,11 @@ class _Graph:
         return self._same.get(name, name)
 
     def _converted(self, node: fx.Node) -> list[GraphNode]:
-        reads = tuple(self._name(read.name) for read in node.all_input_nodes)
         kind = _operator_of(node)
+        operands = () if kind in _FILLED else node.all_input_nodes
+        if kind == "copy":  # of what is overwritten it takes the shape alone
+            operands = [read for read in operands if read is node.args[1]]
+        reads = tuple(self._name(read.name) for read in operands)
         if node.target is operator.getitem:
             source, index = node.args
             is_part = isinstance(source, fx.Node) and _operator_of(source) in _SPLITS
@@ -163,7 +242,7 @@ class _Graph:
             reads=reads,
             shape=shape,
             place=place,
-            described=f"node `{node.name}`: {kind}" + (f" in module `{path}`" if (path := _module_path(node)) else ""),
+            described=f"node `{node.name}`: {kind}{_in_module(node)}",
             has_tensor=shape is not None or kind in _SPLITS,
         )
         try:
@@ -189,10 +268,16 @@ class _Graph:
             return [self._einsum(base, given)]
         if kind == "embedding":
             return [replace(base, table=self._name(given["weight"].name))]
+        if kind == "embedding_bag":
+            rows = math.prod(self._shape_of(given["indices"]))
+            looked_up = rows * self._shape_of(given["weight"])[1]
+            return [replace(base, table=self._name(given["weight"].name), looked_up=looked_up)]
         if kind == "scaled_dot_product_attention":
             return self._attention(base, given)
         if kind in _GATES:
             return self._recurrent(base, given)
+        if kind in _CELLS:
+            return self._cell(base, given)
         return [base]
 
     def _with_product(self, base: GraphNode, product: Product) -> GraphNode:
@@ -288,6 +373,16 @@ class _Graph:
         nodes[-1] = replace(nodes[-1], shape=base.shape)
         return nodes
 
+    def _cell(self, base: GraphNode, given: Mapping[str, Any]) -> list[GraphNode]:
+        states = given["hx"] if isinstance(given["hx"], list | tuple) else [given["hx"]]
+        hidden, *others = (self._name(state.name) for state in states)
+        batch, inputs = ((1, *self._shape_of(given["input"])))[-2:]
+        sizes = {"batch": batch, "inputs": inputs}
+        sizes["gates"], sizes["hidden"] = self._shape_of(given["w_hh"])
+        weights = self._name(given["w_ih"].name), self._name(given["w_hh"].name)
+        operands = self._name(given["input"].name), hidden
+        return cell_nodes(base, _NAMES, operands, weights, tuple(others), sizes)
+
     def _place(self, node: fx.Node) -> str:
         """A name for what a node computes: the path of the module that does nothing else, or the node's name."""
         stack = list((node.meta.get("nn_module_stack") or {}).values())
@@ -305,16 +400,36 @@ def _operator_of(node: fx.Node) -> str:
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return str(getattr(node.target, "__name__", node.target))
-    space, _, name = schema.name.partition("::")
+    return _operator_name(schema.name)
+
+
+def _operator_name(qualified: str) -> str:
+    space, _, name = qualified.partition("::")
     if space != "aten":
         return f"{space}.{name}"
     bare = str(name).strip("_")
     return _RENAMED.get(bare, bare)
 
 
-def _module_path(node: fx.Node) -> str:
+def _raised_at(error: BaseException) -> str:
+    """The last line of the model's own code that an error came through: ` at model.py:12 in forward`."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not any(part in frame.filename for part in ("/torch/", "/quantloom/", "<"))
+    ]
+    return f" at {Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name}" if own else ""
+
+
+def _written_at(node: fx.Node) -> str:
+    """The line of the model's code that a node is from, if the export kept it."""
+    found = re.findall(r'File "([^"]+)", line (\d+)', str(node.meta.get("stack_trace") or ""))
+    return f" at {Path(found[-1][0]).name}:{found[-1][1]}" if found else ""
+
+
+def _in_module(node: fx.Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return str(stack[-1][0]) if stack else ""
+    return f" in module `{stack[-1][0]}`" if stack and stack[-1][0] else ""
 
 
 def _arguments(node: fx.Node) -> dict[str, Any]:
@@ -325,6 +440,17 @@ def _arguments(node: fx.Node) -> dict[str, Any]:
     found = {argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()}
     found |= dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
     return found | dict(node.kwargs)
+
+
+def _shapes(node: fx.Node) -> list[torch.Size]:
+    """Of all results that are tensors."""
+    value = node.meta.get("val")
+    values = value if isinstance(value, list | tuple) else [value]
+    return [each.shape for each in values if isinstance(each, Tensor)]
+
+
+def _is_open(shape: torch.Size) -> bool:
+    return any(not isinstance(size, int) for size in shape)
 
 
 def _shape(node: fx.Node) -> tuple[int, ...] | None:

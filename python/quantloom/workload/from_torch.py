@@ -7,6 +7,7 @@ graph_reader.py.
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ def trace(module: nn.Module, example_shape: tuple[int, ...], *, name: str | None
     """
     name = name or type(module).__name__
     shape = tuple(example_shape)
-    with in_inference_mode(module):
+    with in_inference_mode(module), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the model's operators say of their defaults is not for here
         graph_module = _symbolic_trace(module, name)
         values = _run_on_zeros(graph_module, shape, name)
     network = read_network(_Graph(graph_module, values).model_graph(name, shape))

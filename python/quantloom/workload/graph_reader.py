@@ -125,7 +125,7 @@ class _Reader:
         table = 0
         if node.table is not None:
             table = self._take_table(node.table)
-            read += size  # the rows that are looked up
+            read += size if node.looked_up is None else node.looked_up
         self._builder.add_operator(
             name=node.place,
             kind=node.operator,

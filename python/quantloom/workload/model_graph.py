@@ -17,7 +17,8 @@ class GraphNode:
 
     operator: its name in the graph's vocabulary. shape: of its one tensor, batch included; None if it makes several or
     the shape is unknown. has_tensor: False for sizes and other plain values. place: what its result is called.
-    described: for messages. product: what it multiplies, if anything. table: the operand in which rows are looked up.
+    described: for messages. product: what it multiplies, if anything. table: the operand in which rows are looked up;
+    looked_up: elements of these rows, None for as many as the result has.
     problem: why the graph cannot be read, as the end of a sentence that starts with `described`, live or not.
     """
 
@@ -31,6 +32,7 @@ class GraphNode:
     is_input: bool = False
     product: Product | None = None
     table: str | None = None
+    looked_up: int | None = None
     problem: str = ""
 
 

@@ -113,14 +113,17 @@ TRACED = Vocabulary(
 _ATEN_NAMES: Mapping[Action, str] = {
     Action.LAYER: (
         "addmm baddbmm bmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution"
-        " dot einsum gru linear lstm matmul mm mv rnn_relu rnn_tanh scaled_dot_product_attention"
+        " addmv dot einsum gru gru_cell linear lstm lstm_cell matmul mm mv rnn_relu rnn_relu_cell rnn_tanh"
+        " rnn_tanh_cell scaled_dot_product_attention"
     ),
     Action.FUSE: (
-        _NAMES[Action.FUSE].partition("Threshold ")[2] + " acos addcdiv addcmul asin atan atan2 bitwise_and bitwise_not"
-        " bitwise_or bitwise_xor clamp_max clamp_min copy cos cosh eq erf erfc exp2 expm1 fill floor floor_divide fmod"
-        " and or xor frac ge gt heaviside isinf isnan le lerp log10 log1p log2 log_sigmoid logical_and logical_not"
-        " logical_or logical_xor logit lt masked_fill nan_to_num native_batch_norm ne reciprocal remainder round rsub"
-        " sgn sign sin sinh tan threshold tril triu trunc where xlogy zero"
+        _NAMES[Action.FUSE].partition("Threshold ")[2]
+        + " acos addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp_max"
+        " clamp_min copy cos cosh eq erf erfc erfinv exp2 expm1 fill floor floor_divide fmod and or xor frac ge gt"
+        " hardshrink heaviside index_fill index_put isfinite isinf isnan le lerp log10 log1p log2 log_sigmoid"
+        " logical_and logical_not logical_or logical_xor logit lt masked_fill masked_scatter nan_to_num"
+        " native_batch_norm ne reciprocal remainder round rsub scatter select_scatter sgn sign sin sinh slice_scatter"
+        " softshrink tan threshold tril triu trunc where xlogy zero"
     ),
     Action.VIEW: (
         _NAMES[Action.VIEW].partition("ZeroPad2d ")[2] + " alias constant_pad_nd expand_as flip"
@@ -130,34 +133,34 @@ _ATEN_NAMES: Mapping[Action, str] = {
     ),
     Action.SELECT: (
         "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax amin as_strided diagonal expand"
-        " gather getitem im2col index index_select max max_pool1d max_pool2d max_pool3d min narrow repeat"
+        " diag gather getitem im2col index index_select max max_pool1d max_pool2d max_pool3d median min narrow repeat"
         " repeat_interleave select slice sort take_along_dim tile topk unfold"
     ),
     Action.JOIN: "cat concat concatenate stack",
     Action.COMPUTE: (
         "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d all any argmax argmin avg_pool1d avg_pool2d"
-        " avg_pool3d cummax cumsum embedding glu grid_sampler grid_sampler_2d group_norm instance_norm layer_norm"
-        " linalg_vector_norm local_response_norm log_softmax logsumexp mean native_group_norm native_layer_norm norm"
-        " one_hot prod rms_norm fused_rms_norm safe_softmax softmax std sum upsample_bicubic2d"
+        " avg_pool3d argsort col2im cummax cumprod cumsum embedding embedding_bag glu grid_sampler grid_sampler_2d"
+        " grid_sampler_3d group_norm index_add instance_norm layer_norm linalg_vector_norm local_response_norm"
+        " log_softmax logcumsumexp logsumexp mean nansum native_group_norm native_layer_norm norm one_hot prod rms_norm"
+        " fused_rms_norm safe_softmax scatter_add scatter_reduce softmax std sum upsample_bicubic2d"
         " upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d"
-        " upsample_nearest_exact2d upsample_trilinear3d var"
+        " upsample_nearest_exact1d upsample_nearest_exact2d upsample_nearest_exact3d upsample_trilinear3d var"
+        " var_mean"
     ),
 }
-_ATEN_SUMS = "add cat concat concatenate maximum minimum rsub stack sub"
 _ATEN_SEVERAL = (
-    "and or xor"
-    " addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor div eq floor_divide fmod gather ge grid_sampler"
-    " grid_sampler_2d gt index index_put index_select le lerp logical_and logical_or logical_xor lt masked_fill"
-    " masked_scatter mul ne pow remainder repeat_interleave scatter scatter_add take_along_dim truediv where xlogy"
+    "and or xor addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor copysign div eq floor_divide fmod gather"
+    " ge grid_sampler grid_sampler_2d grid_sampler_3d gt hypot index index_put index_select le lerp logical_and"
+    " logical_or logical_xor lt masked_fill masked_scatter mul ne pow remainder repeat_interleave scatter"
+    " scatter_add take_along_dim truediv where xlogy"
 )
 
 ATEN = Vocabulary(
     one=_by_name(_ATEN_NAMES),
     several={
         **dict.fromkeys(_ATEN_NAMES[Action.LAYER].split(), Action.LAYER),
-        **dict.fromkeys(
-            ["add", "cat", "concat", "concatenate", "maximum", "minimum", "rsub", "stack", "sub"], Action.JOIN
-        ),
+        **dict.fromkeys(["add", "maximum", "minimum", "rsub", "sub"], Action.JOIN),
+        **dict.fromkeys([*_NAMES[Action.JOIN].split(), "select_scatter", "slice_scatter"], Action.JOIN),
         **dict.fromkeys(_ATEN_SEVERAL.split(), Action.COMPUTE),
     },
     free=frozenset(f"{_FREE_NAMES} as_strided diagonal unfold".split()),

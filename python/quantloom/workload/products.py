@@ -64,6 +64,11 @@ class Convolution:
         if min(*self.stride, *self.dilation, self.groups) < 1 or not len(self.stride) == len(self.dilation) == axes:
             message = f"layer {name}: stride {self.stride}, dilation {self.dilation}, {self.groups} groups"
             raise WorkloadError(message, hint=f"expected {axes} numbers from 1 each, and at least one group")
+        channels = self.weight_shape[0] if self.is_transposed else self.weight_shape[1] * self.groups
+        if self.input_shape[1] != channels or self.weight_shape[0] % self.groups:
+            given = f"{self.groups} group(s) over {self.input_shape[1]} channels"
+            message = f"layer {name}: weights {self.weight_shape} in {given}"
+            raise WorkloadError(message, hint=f"these weights are for {channels} channels")
         if self.is_transposed and max(self.weight_shape[2:]) > _MAX_KERNEL:
             message = f"layer {name}: a transposed convolution with a kernel of {self.weight_shape[2:]}"
             raise WorkloadError(message, hint=f"kernels have up to {_MAX_KERNEL} taps along an axis")
