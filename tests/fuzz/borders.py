@@ -299,7 +299,7 @@ TEXT_BORDERS = {
     "config": Border(lambda: [CONFIG], lambda text: parse_search_config(text, WHERE)),
     "rules": Border(lambda: [RULES], lambda text: parse_search_rules(text, WHERE)),
     "timeloop": Border(timeloop_files, read_timeloop),
-    "template": Border(lambda: [TEMPLATE], read_template),
+    "template": Border(lambda: [TEMPLATE], read_template, ".yaml:"),  # of that file, or one it includes
     "manifest": resumed_file(MANIFEST),
     "manifest-report": reported_file(MANIFEST),
     "journal": resumed_file(JOURNAL),
