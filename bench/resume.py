@@ -131,7 +131,7 @@ class What:
     go_on: Callable[[Path], list[str]]
     results: tuple[str, ...]
     begun_by: str
-    moment: Callable[[Path], str]
+    moment: Callable[[Path, set[str]], str]
     before: Callable[[Path], object] = lambda directory: None
 
 
@@ -144,7 +144,7 @@ def partial_files(directory: Path) -> set[str]:
     return found
 
 
-def search_moment(directory: Path) -> str:
+def search_moment(directory: Path, before: set[str]) -> str:
     if not (directory / "manifest.json").exists():
         return "before the run was begun"
     if (directory / "front.json").exists():
@@ -153,7 +153,7 @@ def search_moment(directory: Path) -> str:
     return "inside a line of the journal" if not content.endswith(b"\n") and content else "between evaluations"
 
 
-def training_moment(directory: Path) -> str:
+def training_moment(directory: Path, before: set[str]) -> str:
     if not (directory / "manifest.json").exists():
         return "before the job was begun"
     if (directory / "weights.pt").exists():
@@ -161,8 +161,8 @@ def training_moment(directory: Path) -> str:
     return "in training with bits" if (directory / "float.pt").exists() else "in training in float"
 
 
-def writing_moment(directory: Path) -> str:
-    return "while a file was written" if partial_files(directory) else "between files"
+def writing_moment(directory: Path, before: set[str]) -> str:
+    return "while a file was written" if partial_files(directory) - before else "between files"
 
 
 def kinds(args: argparse.Namespace) -> dict[str, What]:
@@ -278,6 +278,7 @@ def kill_again_and_again(name: str, what: What, args: argparse.Namespace) -> Non
             is_new = not (directory / what.begun_by).exists()
             if is_new:
                 what.before(directory)
+            left_before = partial_files(directory)
             child = live((what.begin if is_new else what.go_on)(directory), pause_s)
             if kills < args.kills:
                 if kills % 2:
@@ -294,7 +295,7 @@ def kill_again_and_again(name: str, what: What, args: argparse.Namespace) -> Non
             assert code == -signal.SIGKILL, f"a run ended by itself with code {code}: {Path('said').read_text()}"
             assert not wrong, f"{directory}: {', '.join(wrong)} is not whole after a kill"
             kills += 1
-            moments[what.moment(directory)] += 1
+            moments[what.moment(directory, left_before)] += 1
         assert not wrong, f"{directory}: {', '.join(wrong)} differs after kills"
         assert found.keys() == expected.keys()
         left = partial_files(directory)

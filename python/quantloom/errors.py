@@ -19,7 +19,6 @@ __all__ = [
     "StoreError",
     "UnsupportedOpError",
     "WorkloadError",
-    "is_out_of_memory",
 ]
 
 

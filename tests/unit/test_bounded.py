@@ -1,4 +1,4 @@
-"""The largest inputs of docs/limits.md take bounded time and memory; what is larger is refused within the same bounds."""
+"""The largest inputs of docs/limits.md take bounded time and memory; what is larger is refused within them, too."""
 
 from __future__ import annotations
 
