@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <memory>
 #include <sstream>
 
@@ -26,7 +27,12 @@ struct Candidate {
   double objective = 0;  // lower bounds
   lattice::Search::Bounds bounds;
   std::size_t lanes = 0;
+  std::size_t group = 0;  // of choices with the same product of lanes in each dim
 };
+
+bool is_before(const Candidate& a, const Candidate& b) {
+  return a.objective < b.objective || (a.objective == b.objective && a.bounds.energy_pj < b.bounds.energy_pj);
+}
 
 // What one choice of lanes gave.
 struct Found {
@@ -39,10 +45,29 @@ struct Found {
 class Solver {
  public:
   // most_looks: at beginnings of mappings of a layer with a window, if there is no budget.
-  Solver(const Arch& arch, const Workload& workload, const lattice::Problem& problem, const SettingTable& table, const MapperOptions& options, Count most_looks)
-      : arch_(arch), workload_(workload), problem_(problem), table_(table), options_(options), most_looks_(most_looks), lanes_(*list_lanes(problem, kMostLanes)) {
+  Solver(const Arch& arch, const Workload& workload, const lattice::Problem& problem, const SettingTable& table,
+         const MapperOptions& options, Count most_looks, std::size_t most_entries)
+      : arch_(arch),
+        workload_(workload),
+        problem_(problem),
+        table_(table),
+        options_(options),
+        most_looks_(most_looks),
+        most_entries_(most_entries),
+        lanes_(*list_lanes(problem, kMostLanes)) {
     threads_ = std::max(1, options.threads > 0 ? options.threads : default_threads());
     searches_.resize(static_cast<std::size_t>(threads_));
+    std::map<std::array<Count, lattice::kMaxLatticeDims>, std::size_t> numbers;
+    for (const lattice::Lanes& lanes : lanes_) {
+      std::array<Count, lattice::kMaxLatticeDims> product{};
+      product.fill(1);
+      for (int l = 0; l < problem.num_levels(); ++l) {
+        for (std::size_t d = 0; d < problem.dims.size(); ++d) product[d] *= lanes[static_cast<std::size_t>(l)][d];
+      }
+      group_of_.push_back(numbers.emplace(product, numbers.size()).first->second);
+      if (group_of_.back() == groups_.size()) groups_.emplace_back();
+      groups_[group_of_.back()].push_back(&lanes);
+    }
   }
 
   Optimum solve(std::size_t setting_class, const std::vector<int>& bits, const std::stop_token& stop, const Progress& progress) {
@@ -64,8 +89,10 @@ class Solver {
       progress(state);
     };
     report(0);
-    for (std::size_t i = 0; i < std::min(kQuickLooks, candidates.size()); i += kBatch) {
-      run_batch(candidates, i, quick_width(), 0, stop, best, effort);
+    // Tight bounds know the best choice of lanes, but for rounding.
+    const std::size_t looks = std::min(is_tight_ ? std::size_t{1} : kQuickLooks, candidates.size());
+    for (std::size_t i = 0; i < looks; i += kBatch) {
+      run_batch(candidates, i, std::min(kBatch, looks - i), {quick_width(), 0}, stop, best, effort);
       report(0);
     }
     for (std::size_t i = 0; i < candidates.size(); i += kBatch) {
@@ -74,7 +101,8 @@ class Solver {
         open_bound = std::min(open_bound, candidates[i].objective);
         break;
       }
-      open_bound = std::min(open_bound, run_batch(candidates, i, 0, budget > 0 ? budget - effort.labels : 0, stop, best, effort));
+      open_bound = std::min(open_bound, run_batch(candidates, i, std::min(kBatch, candidates.size() - i),
+                                                  {0, budget > 0 ? budget - effort.labels : 0}, stop, best, effort));
       report(std::min(i + kBatch, candidates.size()));
     }
     Optimum out = describe(best, effort, open_bound * kBoundMargin, bits);
@@ -105,8 +133,9 @@ class Solver {
 
   lattice::Search& search_of(int worker) {
     auto& search = searches_[static_cast<std::size_t>(worker)];
-    if (!search && problem_.window.tensor() >= 0) search = std::make_unique<lattice::WindowSearch>(problem_, table_, class_);
-    if (!search) search = std::make_unique<lattice::Search>(problem_, table_, class_);
+    if (!search && problem_.window.tensor() >= 0)
+      search = std::make_unique<lattice::WindowSearch>(problem_, table_, class_);
+    if (!search) search = std::make_unique<lattice::Search>(problem_, table_, class_, most_entries_);
     return *search;
   }
 
@@ -115,19 +144,52 @@ class Solver {
     std::vector<Candidate> out;
     for (std::size_t i = 0; i < lanes_.size() && !stop.stop_requested(); ++i) {
       const auto bounds = search_of(0).bounds(lanes_[i]);
-      out.push_back({objective_value(options_.objective, bounds.energy_pj, bounds.cycles), bounds, i});
+      out.push_back({objective_value(options_.objective, bounds.energy_pj, bounds.cycles), bounds, i, group_of_[i]});
     }
-    std::stable_sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) {
-      return a.objective < b.objective || (a.objective == b.objective && a.bounds.energy_pj < b.bounds.energy_pj);
-    });
+    std::stable_sort(out.begin(), out.end(), is_before);
+    is_tight_ = tighten(out, stop);
     return out;
   }
 
-  // Candidates first .. first + kBatch - 1, each from the same best; merged in order. Those that may hold anything better share the
-  // budget. Returns the least bound of those that were not finished.
-  double run_batch(const std::vector<Candidate>& candidates, std::size_t first, std::size_t width, Count budget, const std::stop_token& stop, lattice::Best& best,
+  // Raises the bounds of groups, in the order of their first candidates, until one that was raised comes before all
+  // that were not. False if there is nothing to raise them.
+  bool tighten(std::vector<Candidate>& candidates, const std::stop_token& stop) {
+    if (candidates.empty() || !search_of(0).has_joint_bound(lanes_[candidates.front().lanes])) return false;
+    std::vector<std::size_t> order;  // the first candidate of each group
+    std::vector<double> joint_pj(groups_.size(), -1);
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      double& joint = joint_pj[candidates[i].group];
+      if (joint < 0) order.push_back(i);
+      joint = 0;
+    }
+    const auto raise = [&](Candidate& candidate) {
+      candidate.bounds.energy_pj = std::max(candidate.bounds.energy_pj, joint_pj[candidate.group]);
+      candidate.objective = objective_value(options_.objective, candidate.bounds.energy_pj, candidate.bounds.cycles);
+    };
+    Candidate least{kInfinity, {}, 0, 0};
+    for (std::size_t i = 0; i < order.size() && !stop.stop_requested(); i += kBatch) {
+      if (options_.objective != Objective::pareto && is_before(least, candidates[order[i]])) break;
+      const std::size_t count = std::min(kBatch, order.size() - i);
+      for_each_chunk(static_cast<int>(count), threads_, stop, [&](int chunk, int worker) {
+        const std::size_t group = candidates[order[i + static_cast<std::size_t>(chunk)]].group;
+        joint_pj[group] = search_of(worker).joint_bound_pj(groups_[group]);
+      });
+      for (Candidate candidate : candidates) {
+        if (joint_pj[candidate.group] <= 0) continue;
+        raise(candidate);
+        if (is_before(candidate, least)) least = candidate;
+      }
+    }
+    std::for_each(candidates.begin(), candidates.end(), raise);
+    std::stable_sort(candidates.begin(), candidates.end(), is_before);
+    return true;
+  }
+
+  // `count` candidates from the first on, each from the same best; merged in order. Those that may hold anything better
+  // share the labels of the limits. Returns the least bound of those that were not finished.
+  double run_batch(const std::vector<Candidate>& candidates, std::size_t first, std::size_t count,
+                   const lattice::Search::Limits& limits, const std::stop_token& stop, lattice::Best& best,
                    lattice::Effort& effort) {
-    const std::size_t count = std::min(kBatch, candidates.size() - first);
     std::vector<Found> found(count, Found(best));
     Count searched = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -136,12 +198,13 @@ class Solver {
       searched += found[i].complete ? 0 : 1;
     }
     if (searched == 0) return kInfinity;
-    const Count share = budget > 0 ? std::max<Count>(1, budget / searched) : 0;
+    const Count share = limits.labels > 0 ? std::max<Count>(1, limits.labels / searched) : 0;
     for_each_chunk(static_cast<int>(count), threads_, stop, [&](int chunk, int worker) {
       const Candidate& candidate = candidates[first + static_cast<std::size_t>(chunk)];
       Found& mine = found[static_cast<std::size_t>(chunk)];
       if (mine.complete) return;
-      mine.complete = search_of(worker).search(lanes_[candidate.lanes], {width, share}, mine.best, mine.effort, stop);
+      mine.complete =
+          search_of(worker).search(lanes_[candidate.lanes], {limits.width, share}, mine.best, mine.effort, stop);
     });
     double open_bound = kInfinity;
     for (std::size_t i = 0; i < count; ++i) {
@@ -185,7 +248,11 @@ class Solver {
   const SettingTable& table_;
   const MapperOptions& options_;
   Count most_looks_;
+  std::size_t most_entries_;  // see lattice::Onward
   std::vector<lattice::Lanes> lanes_;
+  std::vector<std::vector<const lattice::Lanes*>> groups_;  // with the same product in each dim
+  std::vector<std::size_t> group_of_;                       // [lanes]
+  bool is_tight_ = false;                                   // bounds of candidates are from tables
   int threads_ = 1;
   std::size_t class_ = 0;
   std::vector<std::unique_ptr<lattice::Search>> searches_;  // [worker]
@@ -198,12 +265,14 @@ bool can_optimize_on_lattice(const Arch& arch, const Workload& workload, const M
   return problem.is_supported(options) && list_lanes(problem, kMostLanes).has_value();
 }
 
-std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
-                                         const MapperOptions& options, std::stop_token stop, const Progress& progress, Count most_looks) {
+std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workload,
+                                         const std::vector<std::vector<int>>& settings, const MapperOptions& options,
+                                         std::stop_token stop, const Progress& progress, Count most_looks,
+                                         std::size_t most_entries) {
   const SettingTable table = group_settings(arch, workload, settings, options);
   const lattice::Problem problem(arch, workload, options.selection);
   const std::string size = Mapspace(arch, workload, options.selection).size().to_string();
-  Solver solver(arch, workload, problem, table, options, most_looks);
+  Solver solver(arch, workload, problem, table, options, most_looks, most_entries);
   const std::size_t classes = table.classes.size();
   std::vector<Optimum> by_class;
   for (std::size_t c = 0; c < classes; ++c) {

@@ -4,6 +4,7 @@
 #include <stop_token>
 #include <vector>
 
+#include "lattice_onward.hpp"
 #include "quantloom/mapper.hpp"
 
 namespace quantloom {
@@ -14,10 +15,13 @@ namespace quantloom {
 // Beginnings of mappings of a layer with a window that are looked at without a budget, for each class of bits.
 inline constexpr Count kMostLooks = 50'000'000;
 
-// As optimize() in mapper.hpp, but ties go to the first mapping in the order of this search. Without a budget Error(mapping), for
-// the first setting whose optimum is not proven within `most_looks`.
-[[nodiscard]] std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings,
-                                                       const MapperOptions& options, std::stop_token stop, const Progress& progress,
-                                                       Count most_looks = kMostLooks);
+// As optimize() in mapper.hpp, but ties go to the first mapping in the order of this search. Without a budget
+// Error(mapping), for the first setting whose optimum is not proven within `most_looks`. most_entries: of the tables of
+// bounds, see lattice::Onward.
+[[nodiscard]] std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workload,
+                                                       const std::vector<std::vector<int>>& settings,
+                                                       const MapperOptions& options, std::stop_token stop,
+                                                       const Progress& progress, Count most_looks = kMostLooks,
+                                                       std::size_t most_entries = lattice::kMostEntries);
 
 }  // namespace quantloom

@@ -50,6 +50,9 @@ class Prices {
     int level = 0;
     double shared_pj = 0;  // more, if another tensor has a copy at that level too and the run beyond it is not this tensor's
   };
+  // taken_pj() without rounding, as a line in what is needed there, and the slope of filled_pj() in what is moved.
+  [[nodiscard]] Line taken_line(int tensor, int level, int accumulator) const;
+  [[nodiscard]] double filled_slope(int tensor, int level, int accumulator) const;
   [[nodiscard]] std::span<const Line> lines(Way way, int level, int tensor, int accumulator) const {
     const std::size_t s = slot(level, tensor, accumulator);
     return {lines_[way].data() + s * kMaxLevels, line_count_[way][s]};
@@ -72,8 +75,6 @@ class Prices {
   void plan_bounds(Way way);
   void plan_window(const Lanes& lanes);
   [[nodiscard]] double crowded_moves(int tensor, int level) const;
-  [[nodiscard]] Line taken_line(int tensor, int level, int accumulator) const;
-  [[nodiscard]] double filled_slope(int tensor, int level, int accumulator) const;
   [[nodiscard]] std::size_t slot(int level, int tensor, int accumulator) const noexcept {
     const int one = tensor == output_ ? accumulator : kUnits;  // inputs know no accumulator
     return static_cast<std::size_t>((level + 1) * problem_.num_tensors() + tensor) * static_cast<std::size_t>(problem_.num_levels() + 1) + static_cast<std::size_t>(one + 1);

@@ -20,10 +20,12 @@ Lanes no_lanes() {
 
 }  // namespace
 
-Search::Search(const Problem& problem, const SettingTable& settings, std::size_t setting_class)
+Search::Search(const Problem& problem, const SettingTable& settings, std::size_t setting_class,
+               std::size_t most_entries)
     : problem_(problem), builder_(problem), prices_(problem, settings, setting_class) {
   labels_.resize(static_cast<std::size_t>(problem.num_levels()) + 1);
   at_shape_.resize(problem.num_shapes());
+  if (problem.window.tensor() < 0) onward_.emplace(problem_, prices_, most_entries);
   const int top = problem.num_levels() - 1;
   if (top == 0 || find_block(problem.parts.constraints, top, true) >= 0) return;
   prices_.plan(no_lanes());
@@ -147,6 +149,19 @@ Search::Bounds Search::bounds(const Lanes& lanes) {
   return out;
 }
 
+double Search::joint_bound_pj(const std::vector<const Lanes*>& choices) {
+  if (!has_joint_bound(*choices.front())) return 0;
+  double leakage_pj = kInfinity;
+  onward_->begin(*choices.front());
+  for (const Lanes* lanes : choices) {
+    plan(*lanes);
+    onward_->admit(*lanes);
+    leakage_pj = std::min(leakage_pj, prices_.leakage_pj() * prices_.compute_cycles());
+  }
+  onward_->tabulate();
+  return prices_.arithmetic_pj() + leakage_pj + onward_->root_pj();
+}
+
 bool Search::search(const Lanes& lanes, const Limits& limits, Best& best, Effort& effort, const std::stop_token& stop) {
   plan(lanes);
   best_ = &best;
@@ -159,6 +174,18 @@ bool Search::search(const Lanes& lanes, const Limits& limits, Best& best, Effort
   root.cycles = prices_.compute_cycles();
   root.needs.fill(prices_.steps());
   root.child.fill(kUnits);
+  knows_onward_ = has_joint_bound(lanes);
+  if (knows_onward_) {
+    onward_->begin(lanes);
+    onward_->admit(lanes);
+    onward_->tabulate();
+    ++effort.labels;
+    root.bound_pj = root.energy_pj + prices_.leakage_pj() * root.cycles + onward_->root_pj();
+    if (root.bound_pj > best.energy_limit(root.cycles)) {
+      ++effort.cut;
+      return true;
+    }
+  }
   labels_[0].push_back(root);
   for (int l = 0; l < problem_.num_levels(); ++l) {
     const auto count = static_cast<std::int32_t>(labels_[static_cast<std::size_t>(l)].size());
@@ -231,17 +258,15 @@ void Search::extend_by_outer_costs(const Step& step) {
   };
   try_shape(step.base, 0);
   for (std::uint32_t keep = 1; keep < 1U << problem_.num_tensors(); ++keep) {
-    const double inner = from.energy_pj + leakage + rest_bound(step.level - 1, from, keep, Prices::with_copy, Prices::without_copy);
-    std::array<Ahead, kMaxLatticeTensors> ahead;
-    for (int t = 0; t < problem_.num_tensors(); ++t) {
-      ahead[static_cast<std::size_t>(t)] = look_ahead(step.level - 1, from, t, (keep >> t & 1U) != 0 ? Prices::with_copy : Prices::without_copy);
-    }
+    const double inner =
+        from.energy_pj + leakage + rest_bound(step.level - 1, from, keep, Prices::with_copy, Prices::without_copy);
     for (const OuterCosts::Entry& entry : outer_->entries(keep)) {
       if (inner + entry.energy_pj > best_->energy_limit(from.cycles)) break;
       const Shape shape = problem_.shape(entry.shape);
       bool contains = true;
-      for (std::size_t d = 0; d < dims && contains; ++d) contains = problem_.dims[d].divisors[shape[d]] % problem_.dims[d].divisors[step.base[d]] == 0;
-      if (contains && from.energy_pj + leakage + closed_pj(step, from, shape, ahead) + entry.energy_pj <= best_->energy_limit(from.cycles)) try_shape(shape, static_cast<int>(keep));
+      for (std::size_t d = 0; d < dims && contains; ++d)
+        contains = problem_.dims[d].divisors[shape[d]] % problem_.dims[d].divisors[step.base[d]] == 0;
+      if (contains) try_shape(shape, static_cast<int>(keep));
     }
   }
 }
@@ -316,7 +341,12 @@ void Search::close(const Step& step, int innermost) {
     settle_bandwidth(step, moves, label);
     label.is_open = 0;
     // Before the copies at this level are chosen: most ways end here.
-    if (label.energy_pj + prices_.leakage_pj() * label.cycles + rest_bound(step.level - 1, label, 0, Prices::any, Prices::any) > best_->energy_limit(label.cycles)) {
+    const double spent = label.energy_pj + prices_.leakage_pj() * label.cycles;
+    const double limit = best_->energy_limit(label.cycles);
+    if (spent + rest_bound(step.level - 1, label, 0, Prices::any, Prices::any) > limit ||
+        (knows_onward_ &&
+         spent + onward_->least_pj(step.level, step.level, step.shape, 0, label.child, label.needs, limit - spent) >
+             limit)) {
       ++effort_->labels;
       ++effort_->cut;
       return;
@@ -434,12 +464,14 @@ void Search::add(int level, Label& label) {
       return;
     }
   }
-  if (!can_close_within(level, label, limit - spent)) {
-    ++effort_->cut;
-    return;
+  if (knows_onward_) {
+    label.bound_pj = std::max(label.bound_pj, spent + onward_->least_pj(level, level + 1, label.shape, label.is_open,
+                                                                        label.child, label.needs, limit - spent));
+  } else {
+    label.bound_pj = std::max(label.bound_pj, spent + crowded_bound(level, label));
+    if (label.bound_pj <= limit)
+      label.bound_pj = std::max(label.bound_pj, spent + outer_bound(level, label.shape, label));
   }
-  label.bound_pj = std::max(label.bound_pj, spent + crowded_bound(level, label));
-  if (label.bound_pj <= limit) label.bound_pj = std::max(label.bound_pj, spent + outer_bound(level, label.shape, label));
   if (label.bound_pj > limit) {
     ++effort_->cut;
     return;

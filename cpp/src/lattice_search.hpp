@@ -4,11 +4,14 @@
 // parent, and both follow from the tile shapes next to them (section 6 of docs/model.md):
 //   * what one instance of child c takes over the run is tile(c) * (temporal loops outside of c) / run(c), where the run is the
 //     product of the loops irrelevant to the tensor that lie innermost in the next level outwards that has loops;
-//   * between two kept levels it grows by the relevant lanes on the way; first touches of outputs are fixed by the lanes.
-// So energy, with all rounding to words and blocks, is a sum over steps from level to level, and so is the slowdown by bandwidth.
-// The search goes from the arithmetic units outwards. A partial mapping (label) is dropped if another one with the same tile
-// shape is nowhere worse: in energy, cycles, what still has to be fetched for each tensor, and the traffic of levels whose
-// bandwidth is not settled yet; or if its lower bound says that it cannot lead to anything better than what was found.
+//   * between two kept levels it grows by the relevant lanes on the way; first touches of outputs are fixed by the
+//   lanes.
+// So energy, with all rounding to words and blocks, is a sum over steps from level to level, and so is the slowdown by
+// bandwidth. The search goes from the arithmetic units outwards. A partial mapping (label) is dropped if another one
+// with the same tile shape is nowhere worse: in energy, cycles, what still has to be fetched for each tensor, and the
+// traffic of levels whose bandwidth is not settled yet; or if its lower bound says that it cannot lead to anything
+// better than what was found. The bound is the cheapest chain from there outwards but for rounding (lattice_onward.hpp)
+// where its tables are small enough.
 //
 // Why some mappings need no look. (a) Loops of a level that keeps nothing can move one level out, innermost there, without
 // making any run shorter. (b) Loops of a level that are all irrelevant to one tensor can move out likewise: the tile of that
@@ -22,6 +25,7 @@
 #include <vector>
 
 #include "incumbents.hpp"
+#include "lattice_onward.hpp"
 #include "lattice_outer.hpp"
 #include "lattice_prices.hpp"
 #include "lattice_problem.hpp"
@@ -41,7 +45,8 @@ struct Effort {
 
 class Search {
  public:
-  Search(const Problem& problem, const SettingTable& settings, std::size_t setting_class);
+  // most_entries: see Onward.
+  Search(const Problem& problem, const SettingTable& settings, std::size_t setting_class, std::size_t most_entries);
   virtual ~Search() = default;
 
   // Lower bounds on energy (all of it) and cycles for these lanes, whatever the loops.
@@ -50,6 +55,10 @@ class Search {
     double cycles = 0;
   };
   [[nodiscard]] Bounds bounds(const Lanes& lanes);
+  [[nodiscard]] bool has_joint_bound(const Lanes& lanes) const { return onward_ && onward_->is_small(lanes); }
+  // Energy of all of these, which have the same product in each dim: a tighter bound that takes milliseconds. 0 if they
+  // have none.
+  [[nodiscard]] double joint_bound_pj(const std::vector<const Lanes*>& choices);
   struct Limits {
     std::size_t width = 0;  // labels kept at most for each level, the most promising ones; 0: all
     Count labels = 0;       // looked at, roughly; 0: no limit
@@ -115,34 +124,10 @@ class Search {
   Effort* effort_ = nullptr;
 
  private:
-  // Whether the energy further out may be `limit_pj` or less, by where open runs end.
-  [[nodiscard]] bool can_close_within(int level, const Label& label, double limit_pj) const;
-  // What one tensor of a label pays further out, for each level m, further out than the label's, at which the next loops may lie.
-  struct Ahead {
-    std::array<double, kMaxLevels + 1> from;    // its next copy is at m or further out, and all that it moves now moves
-    std::array<double, kMaxLevels> early;       // its next copy lies inside of m, and what it moves there it moves once
-    std::array<double, kMaxLevels> spared;      // the same, but it moves all that the loops up to the label's level leave
-    std::array<double, kMaxLevels> room;        // elements that a copy at m may have at most; 0 if no copy can be there
-    std::array<double, kMaxLevels> irrelevant;  // extents that are irrelevant to it, without the loops further out, lanes of m included
-    std::span<const Prices::Line> lines;
-    double needs = 0;
-    double moves = 0;  // the last three: if its run is open
-    double fill_pj = 0;
-    double fresh_pj = 0;
-
-    [[nodiscard]] double plain(std::size_t m) const { return std::min(spared[m], from[m]); }
-    [[nodiscard]] double beyond(std::size_t m) const { return std::min(spared[m], from[m + 1]); }
-  };
   // Lanes of a dim outside of a level, or of the arithmetic units.
   [[nodiscard]] Count lanes_outside(int level, std::size_t dim) const {
     return level < 0 ? lanes_above_[0][dim] * lanes_[0][dim] : lanes_above_[static_cast<std::size_t>(level)][dim];
   }
-  [[nodiscard]] Ahead look_ahead(int level, const Label& label, int tensor, Prices::Way way) const;
-  void copy_ahead(const Label& label, int tensor, Prices::Way way, const Prices::Line& line, double moves, Ahead& out) const;
-  // Least energy of an open copy whose run at level m is `run` at most.
-  [[nodiscard]] double run_pj(const Label& label, int tensor, const Ahead& ahead, int m, double run) const;
-  // Least energy of all tensors further out, if the loops of this step end all open runs at this shape.
-  [[nodiscard]] double closed_pj(const Step& step, const Label& from, const Shape& shape, const std::array<Ahead, kMaxLatticeTensors>& ahead) const;
   void extend(int level, std::int32_t from);
   void extend_by_outer_costs(const Step& step);
   void choose_factor(const Step& step, std::size_t dim);
@@ -158,6 +143,8 @@ class Search {
   void narrow(int level, std::size_t width);
   [[nodiscard]] const Label& label_at(int level, std::int32_t number) const { return labels_[static_cast<std::size_t>(level)][static_cast<std::size_t>(number)]; }
 
+  std::optional<Onward> onward_;
+  bool knows_onward_ = false;               // for these lanes
   std::vector<std::vector<Label>> labels_;  // [level + 1]; the first holds the arithmetic units
 };
 

@@ -17,7 +17,7 @@ bool has_bandwidth(const Level& level) { return level.read_bandwidth || level.wr
 }  // namespace
 
 WindowSearch::WindowSearch(const Problem& problem, const SettingTable& settings, std::size_t setting_class)
-    : Search(problem, settings, setting_class), window_(problem.window.tensor()) {
+    : Search(problem, settings, setting_class, 0), window_(problem.window.tensor()) {
   beginnings_.resize(static_cast<std::size_t>(problem.num_levels()) + 1);
 }
 

@@ -1,0 +1,112 @@
+// What a beginning costs further out at least, tabulated for one choice of lanes, or several that split a dim alike in
+// all: the cheapest chain of tile shapes from every shape outwards, exact but for rounding, bandwidths and the width of
+// partial sums. Private to the mapper; not for windows.
+//
+// With I_t(s) the temporal loops outside of shape s that are irrelevant to tensor t, a copy of t in level c hands in
+// and takes from the next copy, in level q, what costs fixed(c, q) + I * slope(c, q) without rounding, where I is
+// I_t(b) if its run ends at loops from shape b to shape s, or I_t(s) if these are its run (one tensor's at most). So
+// the rest of a chain depends on its past in two ways only: in which level the copy lies of each tensor whose run is
+// open; and, of each whose run has ended, how much is moved and which level takes it. Once that level is named, the
+// first is a number that adds up. A state names one level x for each tensor: inside of level l there is an open copy if
+// x < l, else the next copy will lie there. table(l)[state][shape] is what remains from level l on, its loops included.
+// Lanes do not change a shape without its lanes, which is what tables are indexed by.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "lattice_prices.hpp"
+#include "lattice_problem.hpp"
+
+namespace quantloom::lattice {
+
+inline constexpr std::size_t kMostEntries = std::size_t{1} << 23;  // of the tables together: 64 MB for each worker
+
+class Onward {
+ public:
+  using Children = std::array<std::int8_t, kMaxLatticeTensors>;
+  using Needs = std::array<Count, kMaxLatticeTensors>;
+
+  // most_entries: of all tables together.
+  Onward(const Problem& problem, const Prices& prices, std::size_t most_entries);
+
+  // Whether the tables for these lanes have no more entries than they may.
+  [[nodiscard]] bool is_small(const Lanes& lanes) const;
+  // begin(), admit() for each choice of lanes that the tables shall hold for, tabulate(). The choices have the same
+  // product of lanes in each dim, so they differ only between the levels with lanes; prices must be planned for the one
+  // that is admitted.
+  void begin(const Lanes& lanes);
+  void admit(const Lanes& lanes);
+  void tabulate();
+
+  // Least energy outside of the arithmetic units, of any of the choices.
+  [[nodiscard]] double root_pj() const;
+  // Least energy outside of a tile of this shape at `level`, where all loops up to this level are placed. Tensors in
+  // is_open have an open copy at child; of the others `needs` elements are moved for one instance of level first - 1,
+  // and taken by a copy at `first` or further out. first is level, if copies there are still to be chosen, or level
+  // + 1. Above `limit_pj` the answer may be too high, but not below it. For one choice of lanes only.
+  [[nodiscard]] double least_pj(int level, int first, const Shape& shape, std::uint32_t is_open, const Children& child,
+                                const Needs& needs, double limit_pj) const;
+
+ private:
+  using Row = std::vector<double>;
+  struct Link {
+    double slope = 0;
+    double fixed = 0;
+  };
+
+  // Lowers prices to those of the lanes that are admitted.
+  void admit_links(std::size_t tensor);
+  void step_inwards(std::size_t level);
+  void end_runs(std::size_t level, int running);
+  void close_others(std::size_t level, int running);
+  void list_fitting();
+  [[nodiscard]] Count least_words(std::size_t tensor, std::size_t level, std::size_t shape) const;
+  // Shapes at which the copies that are open inside of a level can be.
+  [[nodiscard]] const std::vector<std::uint32_t>& fitting(std::size_t state, std::size_t level) const;
+  [[nodiscard]] std::size_t copy_in(std::size_t state, std::size_t tensor) const noexcept {
+    return state / stride_[tensor] % copies_[tensor].size();
+  }
+  void drop_unfit(std::size_t level);
+  void spread(double* row) const;
+  template <class Visit>
+  void for_each_state(const std::array<std::size_t, kMaxLatticeTensors>& first,
+                      const std::array<std::size_t, kMaxLatticeTensors>& last, const Visit& visit) const;
+  [[nodiscard]] std::size_t below(std::size_t tensor, std::size_t level) const noexcept {
+    return below_[tensor][level];
+  }
+
+  const Problem& problem_;
+  const Prices& prices_;
+  std::size_t most_entries_;
+  std::size_t levels_;
+  std::size_t tensors_;
+  std::vector<std::vector<std::size_t>> copies_;  // [tensor]: levels that may keep it
+  std::array<std::array<std::size_t, kMaxLevels + 1>, kMaxLatticeTensors>
+      below_{};                                           // [tensor][level]: how many of these lie inside of it
+  std::array<std::size_t, kMaxLatticeTensors> stride_{};  // of the states
+  std::size_t states_ = 1;
+  std::array<std::size_t, kMaxLatticeTensors> open_stride_{};  // of the numbers of sets of open copies
+
+  // Of the lanes.
+  struct Merge {  // table entries [at + i] and [at + distance + i], i below length: the second is a multiple of the
+                  // first
+    std::uint32_t at, distance, length;
+  };
+  std::size_t shapes_ = 1;
+  std::vector<Merge> merges_;
+  std::vector<std::array<std::array<std::uint32_t, 256>, kMaxLatticeDims>>
+      number_;  // [level][dim][index of the extent]: share of the shape's number
+  std::vector<std::array<Count, kMaxLatticeDims>> extents_;       // [shape]: without lanes
+  std::vector<Row> irrelevant_;                                   // [tensor][shape]: I
+  std::vector<std::array<Count, kMaxLatticeDims>> lanes_within_;  // [level]: up to and including it, the least
+  std::vector<std::vector<Link>> links_;                          // [tensor][copy * copies + next copy]
+  std::vector<std::vector<Link>> takes_;                          // [tensor][copy]: in what is needed there
+  std::vector<std::vector<double>> first_;  // [tensor][copy]: what the arithmetic units take from it
+  std::vector<Row> tables_;                 // [level]
+  Row work_;
+  std::vector<std::vector<std::uint32_t>> fitting_;  // [set of open copies]
+};
+
+}  // namespace quantloom::lattice
