@@ -17,10 +17,11 @@ from quantloom.errors import DataError, SearchError
 from quantloom.joint_search.cluster import DaskCluster
 from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.executors import Ready, Task
+from quantloom.joint_search.promotion import TrainedRung
 from quantloom.joint_search.run import run_search
 from quantloom.testing.toy_search import ToySensitivity, toy_inputs, toy_network
 from quantloom.workload.network import BitAssignment
-from worker_evaluators import Dying, Failing, Maker
+from worker_evaluators import Dying, Failing, Maker, TrainerMaker
 
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=30, population=10, seeds=6)
 RESULTS = ("front.json", "front.csv", "mappings.json")
@@ -131,3 +132,14 @@ def test_an_address_where_nobody_answers_is_an_error(nobody, monkeypatch):
     with pytest.raises(SearchError, match="no Dask scheduler answers at"):
         list(cluster.run([Task(split="test", assignment=None)]))
     cluster.close()
+
+
+def test_a_worker_lost_while_it_trains_changes_nothing(address, tmp_path):
+    config = dataclasses.replace(CONFIG, promote=5)
+    local = TrainedRung(name="toy", here=TrainerMaker(tmp_path))
+    remote = TrainedRung(name="toy", here=TrainerMaker(tmp_path), elsewhere=TrainerMaker(tmp_path, deaths=2))
+    run_search(config, dataclasses.replace(toy_inputs(4), trained=local), directory=tmp_path / "local")
+    inputs = dataclasses.replace(toy_inputs(4), trained=remote)
+    run_search(config, inputs, directory=tmp_path / "remote", cluster=address)
+    assert len(list(tmp_path.glob("death-*"))) == 2
+    assert results(tmp_path / "remote") == results(tmp_path / "local")

@@ -61,11 +61,13 @@ def promote(
     config: SearchConfig,
     progress: Callable[[int, int, str], None],
 ) -> Front:
-    """Return the front with config.promote of its points and its uniform baselines trained.
+    """Return the front with config.promote of its points, and all uniform bits on it and off it, trained.
 
     measure: accuracies after training. chosen, uniform: genes of front.points and front.baselines, in their order.
     """
-    at, epochs = spread_along(len(chosen), config.promote), config.promote_epochs
+    is_uniform = (chosen[:, np.newaxis] == uniform).all(axis=2).any(axis=1)  # trained anyway, so they compete too
+    at = np.union1d(spread_along(len(chosen), config.promote), np.flatnonzero(is_uniform))
+    epochs = config.promote_epochs
     candidates = np.concatenate([chosen[at], uniform])
     text = f"training for {epochs} epoch{'s' if epochs > 1 else ''}"
     progress(0, len(candidates), text)
