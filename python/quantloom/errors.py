@@ -19,6 +19,7 @@ __all__ = [
     "StoreError",
     "UnsupportedOpError",
     "WorkloadError",
+    "is_out_of_memory",
 ]
 
 
