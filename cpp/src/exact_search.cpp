@@ -415,7 +415,7 @@ Best Search::solve(std::size_t setting_class, const std::vector<Position>& seeds
   stop_ = stop;
   halted_ = stop.stop_requested();
   const Count priced_before = leaf_.priced();
-  priced_limit_ = budget > 0 ? priced_before + budget : 0;
+  priced_limit_ = budget > 0 ? saturating_add(priced_before, budget) : 0;
   for (auto& set : visited_) set.clear();
   for (std::size_t p = 0; p < plans_.size(); ++p) weigh(p);
   for (const Position& seed : seeds) leaf_.try_mapping(seed, class_, best_);
