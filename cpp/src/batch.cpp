@@ -72,8 +72,8 @@ struct BatchEvaluator::Buffers {
   SingleBuffers single;
   LaneBlock block;
   std::unique_ptr<LaneArrays> arrays;
-  std::array<std::uint8_t, kMaxLaneSlots * kLanes> dims;
-  std::array<std::uint32_t, kMaxLaneSlots * kLanes> bounds;
+  std::array<std::uint8_t, std::size_t{kMaxLaneSlots} * kLanes> dims;
+  std::array<std::uint32_t, std::size_t{kMaxLaneSlots} * kLanes> bounds;
   std::array<std::size_t, kGrouped> order;
 };
 

@@ -101,7 +101,8 @@ LaneLevel plan_level(const Arch& arch, int l, CostModel model) {
   out.fanout_x = static_cast<double>(arch.fanout_x(l));
   out.fanout_y = static_cast<double>(arch.fanout_y(l));
   out.instances = static_cast<double>(level.instances);
-  out.clusters = static_cast<double>(level.instances / level.cluster_size);
+  const Count clusters = level.instances / level.cluster_size;  // whole ones
+  out.clusters = static_cast<double>(clusters);
   out.blocks = lane_rate({1, level.block_words});
   out.read_pj = level.energy.read_pj;
   out.fill_pj = level.energy.fill_pj;

@@ -85,7 +85,8 @@ void ChildGroups::measure(bool live_only, std::vector<GroupBin>& bins) {
         group.above = group.below = 0;
         group.column = column;
       }
-      const double from_centre = static_cast<double>(child / columns_) - centre;
+      const Count row = child / columns_;
+      const double from_centre = static_cast<double>(row) - centre;
       group.above = std::max(group.above, from_centre);
       group.below = std::max(group.below, -from_centre);
       ++group.size;

@@ -18,7 +18,7 @@ struct Box {
 // New data of one step relative to the tile's own low corner: at most two boxes a rank.
 struct Delta {
   int num_boxes = 0;
-  std::array<Box, 2 * kMaxRanks> boxes;
+  std::array<Box, std::size_t{2} * kMaxRanks> boxes;
   double volume = 0;
 };
 
@@ -229,10 +229,11 @@ class Children {
       for (Count child = column; child < count_; child += columns_) {
         const auto c = static_cast<std::size_t>(child);
         if (scratch_.group[c] != group || (live_only && scratch_.linked[c] != 0)) continue;
-        const auto row = static_cast<double>(child / columns_);
+        const Count row = child / columns_;
+        const double from_centre = static_cast<double>(row) - centre;
         used = true;
-        above = std::max(above, row - centre);
-        below = std::max(below, centre - row);
+        above = std::max(above, from_centre);
+        below = std::max(below, -from_centre);
       }
       if (!used) continue;
       furthest = static_cast<double>(column);

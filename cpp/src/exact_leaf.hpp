@@ -16,8 +16,8 @@ namespace quantloom::exact {
 // Where a mapping stands in the order of the mapspace: factorization, then permutations, splits and bypasses.
 struct Position {
   std::array<std::uint32_t, kMaxDims> rows{};               // [dim], last dim most significant
-  std::array<std::uint64_t, 2 * kMaxLevels> permutation{};  // [block], outermost most significant
-  std::array<std::uint8_t, 2 * kMaxLevels> split{};
+  std::array<std::uint64_t, std::size_t{2} * kMaxLevels> permutation{};  // [block], outermost most significant
+  std::array<std::uint8_t, std::size_t{2} * kMaxLevels> split{};
   std::uint64_t keep = 0;
 };
 

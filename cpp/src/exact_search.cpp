@@ -90,7 +90,8 @@ void Plan::add_signatures(const Problem& problem, CostModel model, std::size_t g
   for (int l = arch.num_levels() - 1; l >= 0; --l) {
     // clusters / instances used, as in the price of storage.
     const Level& level = arch.level(l);
-    ratio[static_cast<std::size_t>(l)] = std::min(1.0, static_cast<double>(level.instances / level.cluster_size) / replication);
+    const Count clusters = level.instances / level.cluster_size;
+    ratio[static_cast<std::size_t>(l)] = std::min(1.0, static_cast<double>(clusters) / replication);
     signature.instances[static_cast<std::size_t>(l)] = replication;
     signature.leakage_pj += level.leak_energy_pj * replication;
     if (leaks_idle) signature.leakage_pj += level.idle_energy_pj * (static_cast<double>(level.instances) - replication);

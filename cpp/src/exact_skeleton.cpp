@@ -65,6 +65,7 @@ class BlockOptions {
       }
     }
     std::vector<std::vector<int>> out;
+    out.reserve(found.size());
     for (auto& [key, dims] : found) out.push_back(std::move(dims));
     return out;
   }

@@ -231,7 +231,8 @@ Mapping MappingBuilder::build(const Lanes& lanes, const LevelLoops& loops, const
   Mapping out;
   out.levels.resize(static_cast<std::size_t>(problem_.num_levels()));
   std::vector<Count> rest;
-  for (int d = 0; d < workload.num_dims(); ++d) rest.push_back(workload.bound(d));
+  rest.reserve(workload.dims().size());
+  for (const Dim& dim : workload.dims()) rest.push_back(dim.bound);
   // Each member gives the largest part that it can: whatever is left divides what the others have.
   const auto share = [&](const LatticeDim& dim, Count factor, std::vector<Loop>& into) {
     for (const int d : dim.members) {

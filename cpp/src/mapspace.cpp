@@ -23,6 +23,7 @@ constexpr std::uint64_t kMostFactorizations = std::uint64_t{1} << 62;
 
 }  // namespace
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): callers hand it over, as they do the workload
 MapspaceParts::MapspaceParts(Arch arch_in, Workload workload_in, Selection selection_in)
     : arch(cap_capacities(arch_in, selection_in)),
       workload(std::move(workload_in)),

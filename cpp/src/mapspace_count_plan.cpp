@@ -59,7 +59,7 @@ void make_level(CountPlan& plan, int l, const std::vector<std::vector<int>>& bit
     plan.num_slots += parts.workload.tensors()[tensor].ranks.size();
     pair.slot_end = plan.num_slots;
     for (std::size_t s = 0; s < bits.size(); ++s) add_rates(plan, options, bits[s], t, level, rates[s]);
-    plan.pairs.push_back(std::move(pair));
+    plan.pairs.push_back(pair);
   }
   checked.pair_end = plan.pairs.size();
   checked.min_words = plan.parts.constraints.use[checked.level].min_words;

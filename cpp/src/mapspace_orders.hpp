@@ -48,7 +48,7 @@ struct BlockOrders {
     return kFactorial[static_cast<std::size_t>(infix_size())];
   }
   [[nodiscard]] std::uint64_t splits() const noexcept {
-    return static_cast<std::uint64_t>(split_last - split_first + 1);
+    return std::uint64_t{split_last} - split_first + 1;
   }
   // Writes the order with this number (lexicographic in the permuted dims), inner to outer.
   void write(std::uint64_t permutation, std::uint8_t* order) const noexcept;

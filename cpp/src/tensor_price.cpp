@@ -33,8 +33,12 @@ double round_to_nearest(double value) {
 double divided_part(double part, Count tile, Count spread) {
   if (tile == spread) return part;
   Count narrow = 0;  // nearly always enough, and a 128-bit division is slow
-  if (part < kLargestExactCount && !__builtin_mul_overflow(static_cast<Count>(part), tile, &narrow)) return static_cast<double>(narrow / spread);
-  return static_cast<double>(static_cast<__int128>(part) * tile / spread);
+  if (part < kLargestExactCount && !__builtin_mul_overflow(static_cast<Count>(part), tile, &narrow)) {
+    narrow /= spread;
+    return static_cast<double>(narrow);
+  }
+  const __int128 wide = static_cast<__int128>(part) * tile / spread;
+  return static_cast<double>(wide);
 }
 
 // Sections 4 to 5.4, and 6.2 (distinct data that ever passes through one instance).
