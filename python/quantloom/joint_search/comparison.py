@@ -16,10 +16,10 @@ import numpy as np
 
 from quantloom.errors import SearchError
 from quantloom.joint_search.config import Objective
-from quantloom.joint_search.front import COST_FIELDS, SCHEMA_VERSION, MeasuredOn
+from quantloom.joint_search.front import SCHEMA_VERSION, MeasuredOn
 from quantloom.joint_search.journal import read_manifest
 from quantloom.joint_search.pareto import FloatArray, best_point_at_least_as_accurate, hypervolume
-from quantloom.report.plot import CostAxis
+from quantloom.report.plot import COST_FIELDS, CostAxis
 
 __all__ = ["PROPOSED", "UNIFORM", "Comparison", "Interval", "Outcome", "compare_runs", "interval_of"]
 

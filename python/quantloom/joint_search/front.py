@@ -16,7 +16,7 @@ from quantloom.joint_search.config import Objective
 from quantloom.joint_search.pareto import FloatArray, best_point_at_least_as_accurate
 from quantloom.joint_search.seeds import Seed
 from quantloom.report.notebook import html_result, html_table
-from quantloom.report.plot import CostAxis
+from quantloom.report.plot import COST_FIELDS, CostAxis
 from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
 from quantloom.workload.bits import BitWidths
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = [
-    *("COST_FIELDS", "COST_WORDS", "FRONT_COLUMNS", "SCHEMA_VERSION", "Curve", "CurveSaving", "Front", "FrontPoint"),
+    *("COST_WORDS", "FRONT_COLUMNS", "SCHEMA_VERSION", "Curve", "CurveSaving", "Front", "FrontPoint"),
     *("LayerChoice", "MeasuredOn", "Saving", "TensorBits", "Trained"),
 ]
 
@@ -32,15 +32,6 @@ SCHEMA_VERSION = 1
 
 MeasuredOn = Literal["validation", "test"]
 
-COST_FIELDS: dict[Objective, str] = {
-    "energy_pj": "energy_pj",
-    "cycles": "latency_cycles",
-    "edp": "edp_pj_cycles",
-    "sum_edp": "sum_edp_pj_cycles",
-    "weight_bits": "weight_memory_bits",
-    "peak_activation_bits": "peak_activation_memory_bits",
-    "bops": "bops",
-}
 COST_WORDS: dict[Objective, str] = {
     "energy_pj": "energy",
     "cycles": "latency",

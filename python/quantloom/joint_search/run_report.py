@@ -24,6 +24,7 @@ from quantloom.joint_search.journal import (
 from quantloom.joint_search.pareto import FloatArray, hypervolume, non_dominated
 from quantloom.report.figures import write_figures
 from quantloom.report.page import MAX_PAGE_BYTES, render_page
+from quantloom.report.plot import COST_FIELDS
 from quantloom.whole_files import way_out
 from quantloom.workload.network import BitAssignment
 
@@ -42,15 +43,6 @@ _LATER_TOTALS: Final = (  # runs of quantloom before it had them do not
     *(*_LATER_COSTS, "operators_energy_pj", "trained_validation", "trained_test"),
 )
 _LAYER: Final = ("weight_bits", "input_bits", "output_bits", "energy_pj", "latency_cycles")
-_COSTS: Final = {
-    "energy_pj": "energy_pj",
-    "cycles": "latency_cycles",
-    "edp": "edp_pj_cycles",
-    "sum_edp": "sum_edp_pj_cycles",
-    "weight_bits": "weight_memory_bits",
-    "peak_activation_bits": "peak_activation_memory_bits",
-    "bops": "bops",
-}
 
 
 def write_report(run_directory: Path | str, *, reload_s: int | None = None) -> Path:
@@ -116,7 +108,7 @@ def read_run(directory: Path) -> _Json:
         "evaluations": len(measured),
         "planned_evaluations": config.get("evaluations") if isinstance(config, dict) else None,
         "candidates": candidates[::step],
-        "candidate_costs": list(_COSTS.values()),
+        "candidate_costs": list(COST_FIELDS.values()),
         "candidate_step": step,
         "energy_sources": manifest.get("energy_sources", []),
         "manifest": manifest,
@@ -324,12 +316,12 @@ def _costs_of(evaluation: Evaluation) -> _Json:
     details = evaluation.details or {}
     edp = details["energy_pj"] * details["latency_cycles"]
     found = {"edp_pj_cycles": edp, **dict.fromkeys(_LATER_COSTS), **details}
-    return {name: found[name] for name in _COSTS.values()}
+    return {name: found[name] for name in COST_FIELDS.values()}
 
 
 def _objectives_of(evaluation: Evaluation, objectives: Sequence[str]) -> list[float]:
     costs = _costs_of(evaluation)
-    return [1.0 - evaluation.accuracy if name == "error" else costs[_COSTS[name]] for name in objectives]
+    return [1.0 - evaluation.accuracy if name == "error" else costs[COST_FIELDS[name]] for name in objectives]
 
 
 def _distinct(evaluations: Sequence[Evaluation]) -> list[Evaluation]:

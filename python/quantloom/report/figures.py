@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from quantloom.report.plot import CostAxis, literal, plot_front, save_figure
+from quantloom.report.plot import COLORS, COST_FIELDS, CostAxis, literal, plot_front, save_figure
 from quantloom.whole_files import put_whole
 
 if TYPE_CHECKING:
@@ -22,17 +22,7 @@ __all__ = ["FIGURE_FORMATS", "write_figures"]
 
 FIGURE_FORMATS: Final = ("png", "svg", "pdf")
 _Run: TypeAlias = Mapping[str, Any]  # Any: plain values of JSON
-_COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#B8A400")
 _OTHER: Final = "#7F7F7F"
-_COST_OF: Final = {
-    "energy_pj": "energy_pj",
-    "cycles": "latency_cycles",
-    "edp": "edp_pj_cycles",
-    "sum_edp": "sum_edp_pj_cycles",
-    "weight_bits": "weight_memory_bits",
-    "peak_activation_bits": "peak_activation_memory_bits",
-    "bops": "bops",
-}
 
 
 def write_figures(run: _Run, point: Mapping[str, Any], directory: Path, form: str) -> list[Path]:
@@ -76,7 +66,7 @@ def _save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -
 
 def _draw_front(run: _Run, path: Path) -> Path:
     objective = next(name for name in run["objectives"] if name != "error")
-    cost = _COST_OF[objective]
+    cost = COST_FIELDS[objective]
     column = 1 + run["candidate_costs"].index(cost)
     best = max(point["accuracy_validation"] for point in run["points"])
     unquantized = run["float_accuracy_validation"]
@@ -119,7 +109,7 @@ def _draw_levels(axes: Axes, label: str, costs: Sequence[Mapping[str, Any]]) -> 
             energy_pj[i, -1] += level["network_energy_pj"] + level["leak_energy_pj"]
         energy_pj[-1, -1] += cost["arithmetic_energy_pj"] + cost["arithmetic_leak_energy_pj"]
     names = [*tensors, "networks, leakage, arithmetic"]
-    colors = [*_COLORS[: len(tensors)], _OTHER]
+    colors = [*COLORS[: len(tensors)], _OTHER]
     _stack(axes, [*levels, "arithmetic"], names, energy_pj, colors)
     axes.set_title(f"Energy of {label} by level and tensor", loc="left", fontsize=10)
 
@@ -140,7 +130,7 @@ def _draw_layers(axes: Axes, run: _Run, label: str, costs: Sequence[Mapping[str,
             for cost in costs
         ]
     )
-    _stack(axes, run["layers"], names, energy_pj, [_COLORS[i % len(_COLORS)] for i in range(len(names))])
+    _stack(axes, run["layers"], names, energy_pj, [COLORS[i % len(COLORS)] for i in range(len(names))])
     axes.set_title(f"Energy of {label} by layer and level", loc="left", fontsize=10)
 
 
@@ -163,7 +153,7 @@ def _draw_latency(axes: Axes, run: _Run, label: str, costs: Sequence[Mapping[str
     for name in [None, *levels]:
         rows = [i for i, cost in enumerate(costs) if cost["limited_by"] == name]
         if rows:
-            color = _OTHER if name is None else _COLORS[levels.index(name) % len(_COLORS)]
+            color = _OTHER if name is None else COLORS[levels.index(name) % len(COLORS)]
             text = "arithmetic" if name is None else f"waits for {name}"
             axes.barh(rows, [costs[i]["latency_cycles"] for i in rows], color=color, label=literal([text])[0])
     _finish_bars(axes, run["layers"], "Cycles")
@@ -181,7 +171,7 @@ def _draw_trace(axes: Axes, run: _Run) -> None:
     from matplotlib.ticker import MaxNLocator
 
     at, share = zip(*run["hypervolume"], strict=True)
-    axes.plot(at, share, color=_COLORS[0], marker="o", markersize=3)
+    axes.plot(at, share, color=COLORS[0], marker="o", markersize=3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(run["hypervolume_step"])
     axes.set_ylabel("dominated share")

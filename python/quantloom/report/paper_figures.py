@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantloom.report.plot import save_figure
+from quantloom.report.plot import COLORS, save_figure
 from quantloom.report.results import ResultTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["draw_reproduced"]
-
-_COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#B8A400")
 
 
 def draw_reproduced(table: ResultTable, path: Path) -> None:
@@ -42,7 +40,7 @@ def _draw_counts(figure: Figure, rows: list[dict[str, Any]]) -> None:
     for axes, key, title in zip(
         figure.subplots(1, 2), ("paper_valid", "valid"), ("as in the paper", "as it is"), strict=True
     ):
-        for color, bits in zip(_COLORS, dict.fromkeys(row["bits"] for row in rows), strict=False):
+        for color, bits in zip(COLORS, dict.fromkeys(row["bits"] for row in rows), strict=False):
             chosen = [row for row in rows if row["bits"] == bits]
             at = [row["position"] for row in chosen]
             axes.plot(at, [row[key] for row in chosen], color=color, label=f"{bits} bit")
@@ -58,7 +56,7 @@ def _draw_energy(figure: Figure, rows: list[dict[str, Any]]) -> None:
     """Weight bits across, sum of layer EDPs up: the authors' (x) and the optima; beside it the network as it is."""
     figure.set_size_inches(11, 4.6)
     left, right = figure.subplots(1, 2)
-    for color, arch in zip(_COLORS, dict.fromkeys(row["arch"] for row in rows), strict=False):
+    for color, arch in zip(COLORS, dict.fromkeys(row["arch"] for row in rows), strict=False):
         chosen = [row for row in rows if row["arch"] == arch]
         bits = [row["weight_bits"] for row in chosen]
         left.plot(bits, [row["paper_sum_edp_j_cycles"] for row in chosen], color=color, label=arch)
@@ -86,7 +84,7 @@ def _draw_levels(figure: Figure, rows: list[dict[str, Any]]) -> None:
             chosen = [row for row in rows if row["arch"] == arch and row["column"] == column]
             bits = list(dict.fromkeys(row["weight_bits"] for row in chosen))
             bottom = np.zeros(len(bits))
-            for color, level in zip(_COLORS, dict.fromkeys(row["level"] for row in chosen), strict=False):
+            for color, level in zip(COLORS, dict.fromkeys(row["level"] for row in chosen), strict=False):
                 energy = np.array([row["energy_uj"] for row in chosen if row["level"] == level])
                 if energy.any():
                     axes.bar(bits, energy, bottom=bottom, color=color, label=level)

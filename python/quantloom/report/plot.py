@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["CostAxis", "literal", "plot_front", "plot_seeds", "save_figure"]
+__all__ = ["COLORS", "COST_FIELDS", "CostAxis", "literal", "plot_front", "plot_seeds", "save_figure"]
+
+COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#B8A400")
+COST_FIELDS: Final = {
+    "energy_pj": "energy_pj",
+    "cycles": "latency_cycles",
+    "edp": "edp_pj_cycles",
+    "sum_edp": "sum_edp_pj_cycles",
+    "weight_bits": "weight_memory_bits",
+    "peak_activation_bits": "peak_activation_memory_bits",
+    "bops": "bops",
+}
+"""The field of a point, in Python and in front.json, that holds the cost of each objective."""
 
 _CURVES = (("#009E73", (0, (6, 2))), ("#CC79A7", (0, (2, 1.5))), ("#E69F00", (0, (6, 2, 1.5, 2))))
 _FRONT, _UNIFORM, _CANDIDATE, _TEXT = "#0072B2", "#D55E00", "#8C8C8C", "#333333"
