@@ -24,7 +24,7 @@ void check_positive(const std::string& arch, const std::string& what, double val
 }
 
 void check_mesh(const std::string& arch, const std::string& name, Count instances, Count x, Count y) {
-  if (instances < 1 || x < 1 || y < 1 || saturating_mul(x, y) != instances) {
+  if (instances < 1 || instances == kSaturated || x < 1 || y < 1 || saturating_mul(x, y) != instances) {
     fail(arch, "'" + name + "' has " + std::to_string(instances) + " instances but a mesh of " + std::to_string(x) +
                    " x " + std::to_string(y));
   }

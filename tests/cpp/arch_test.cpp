@@ -73,6 +73,9 @@ TEST(Arch, MeshesAreChecked) {
   draft = {};
   draft.macs.mesh_x = 0;
   EXPECT_EQ(draft.error(), "'mac' has 12 instances but a mesh of 0 x 2");
+  draft.macs.mesh_x = Count{1} << 62;  // times 2 is more than a count holds
+  draft.macs.instances = kSaturated;
+  EXPECT_EQ(draft.error(), "'mac' has 9223372036854775807 instances but a mesh of 4611686018427387904 x 2");
 }
 
 TEST(Arch, SizesAreChecked) {
