@@ -64,7 +64,7 @@ class OptunaSampler:
             else samplers.NSGAIISampler(seed=seed, population_size=max(2, batch)),
         )
         logging.set_verbosity(before)
-        self._distributions = {
+        self._distributions: dict[str, Any] = {
             f"gene{g}": optuna.distributions.IntDistribution(0, len(gene.bits) - 1)
             for g, gene in enumerate(problem.genes)
         }
