@@ -115,6 +115,8 @@ if __name__ == "__main__":
     expected = eval(ask.format(2))
     with multiprocessing.get_context("%s").Pool(2) as pool:
         print(pool.map(eval, [ask.format(threads) for threads in (1, 2, 8)]) == [expected] * 3)
+        pool.close()  # leaving the block kills its processes, and with them what they have to clean up
+        pool.join()
 """
 
 
