@@ -72,5 +72,29 @@ class TrainerMaker:
         return Dying(ToySensitivity(toy_network(4)), folder=self.counted_in, deaths=self.deaths)
 
 
+class StoppedError(Exception):
+    """Stands for a search that was killed."""
+
+
+class TrainedToy(ToyEvaluator):
+    """Training halves the error, and more where weights and activations differ in bits. Counts what it is asked."""
+
+    stops_at = 10**9
+
+    def accuracy(self, assignment: BitAssignment) -> float:
+        if len(self.asked) >= TrainedToy.stops_at:
+            raise StoppedError
+        error = 1 - ToyEvaluator.accuracy(self, assignment)
+        return 1 - error / (2 + abs(assignment.weights[0] - assignment.groups[1]))
+
+
+@dataclass(frozen=True)
+class MakeTrainedToy:
+    layers: int = 4
+
+    def __call__(self, folder: Path) -> ToyEvaluator:
+        return TrainedToy(ToySensitivity(toy_network(self.layers)), name="toy-trained")
+
+
 def dead_on_arrival() -> AccuracyEvaluator:
     os._exit(7)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,44 +21,20 @@ from quantloom.quant.ptq import PtqConfig, PtqEvaluator
 from quantloom.quant.train import Trainer
 from quantloom.spec.search_config import parse_search_config
 from quantloom.store.database import Store
-from quantloom.testing.toy_search import ToyCosts, ToyEvaluator, ToySensitivity, toy_arch, toy_inputs, toy_network
+from quantloom.testing.toy_search import ToyCosts, ToyEvaluator, toy_arch, toy_inputs
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment
 from toy_training import toy_config, toy_data, toy_net
-from worker_evaluators import TrainerMaker
+from worker_evaluators import MakeTrainedToy, StoppedError, TrainedToy, TrainerMaker
 
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=60, population=20, promote=6, promote_epochs=3)
-
-
-class StoppedError(Exception):
-    """Stands for a search that was killed."""
-
-
-class Toy(ToyEvaluator):
-    """Training halves the error, and more where weights and activations differ in bits. Counts what it is asked."""
-
-    stops_at = 10**9
-
-    def accuracy(self, assignment: BitAssignment) -> float:
-        if len(self.asked) >= Toy.stops_at:
-            raise StoppedError
-        error = 1 - ToyEvaluator.accuracy(self, assignment)
-        return 1 - error / (2 + abs(assignment.weights[0] - assignment.groups[1]))
-
-
-@dataclass(frozen=True)
-class MakeToy:
-    layers: int = 4
-
-    def __call__(self, folder: Path) -> ToyEvaluator:
-        return Toy(ToySensitivity(toy_network(self.layers)), name="toy-trained")
 
 
 def promoted_inputs(trainer: ToyEvaluator | None = None) -> SearchInputs:
     rung = TrainedRung(
         name="toy-trained",
-        here=MakeToy() if trainer is None else (lambda folder: trainer),
-        elsewhere=MakeToy(),
+        here=MakeTrainedToy() if trainer is None else (lambda folder: trainer),
+        elsewhere=MakeTrainedToy(),
         depends_on={"evaluator": "toy-trained"},
     )
     return dataclasses.replace(toy_inputs(4), trained=rung, accuracy_depends_on={"evaluator": "toy"})
@@ -70,7 +44,7 @@ def promoted_inputs(trainer: ToyEvaluator | None = None) -> SearchInputs:
 def whole(tmp_path_factory):
     """A run that was not interrupted: its front, its directory and what was asked of the trainer."""
     directory = tmp_path_factory.mktemp("run") / "whole"
-    trainer = MakeToy()(directory)
+    trainer = MakeTrainedToy()(directory)
     front = run_search(CONFIG, promoted_inputs(trainer), directory=directory)
     return front, directory, trainer.asked
 
@@ -164,11 +138,11 @@ def test_both_accuracies_are_written_drawn_and_said(whole, tmp_path):
 @pytest.mark.parametrize("stop", [0, 3, 12])
 def test_stopped_while_it_trains_it_goes_on_to_the_same_front(whole, tmp_path, monkeypatch, stop):
     _, directory, asked = whole
-    monkeypatch.setattr(Toy, "stops_at", stop)
+    monkeypatch.setattr(TrainedToy, "stops_at", stop)
     with pytest.raises(StoppedError):
         run_search(CONFIG, promoted_inputs(), directory=tmp_path / "run")
     monkeypatch.undo()
-    trainer = MakeToy()(tmp_path)
+    trainer = MakeTrainedToy()(tmp_path)
     run_search(CONFIG, promoted_inputs(trainer), directory=tmp_path / "run", resume=True)
     for name in ("front.json", "front.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (directory / name).read_bytes()
@@ -194,11 +168,11 @@ def test_the_store_keeps_trainings_apart_by_their_settings(whole, tmp_path):
     front, _, asked = whole
     with Store.open(tmp_path / "store.db", note=print) as store:
         for layers, epochs, more in ((4, 3, len(asked)), (4, 3, 0)):
-            trainer = MakeToy(layers)(tmp_path)
+            trainer = MakeTrainedToy(layers)(tmp_path)
             config = dataclasses.replace(CONFIG, promote_epochs=epochs)
             assert run_search(config, promoted_inputs(trainer), store=store).to_json() == front.to_json()
             assert len(trainer.asked) == more
-        trainer = MakeToy()(tmp_path)
+        trainer = MakeTrainedToy()(tmp_path)
         inputs = promoted_inputs(trainer)
         longer = dataclasses.replace(inputs.trained, depends_on={"evaluator": "toy-trained longer"})
         run_search(CONFIG, dataclasses.replace(inputs, trained=longer), store=store)
