@@ -155,6 +155,7 @@ double peak_mib() {
 std::uint64_t run(const Arguments& arguments, const std::vector<Input>& known) {
   std::uint64_t answered = 0;
   std::uint64_t broken = 0;
+  const std::uint64_t tenth = std::max<std::uint64_t>(arguments.inputs / 10, 1);
   double warm_mib = 0;  // after a tenth
   for (std::uint64_t n = 0; n < arguments.inputs; ++n) {
     current = arguments.first + n;
@@ -166,13 +167,17 @@ std::uint64_t run(const Arguments& arguments, const std::vector<Input>& known) {
       ++broken;
       std::printf("input %llu: %s\n", static_cast<unsigned long long>(current), error.what());
     }
-    if (n == arguments.inputs / 10) warm_mib = peak_mib();
+    if ((n + 1) % tenth == 0) {
+      if (warm_mib == 0) warm_mib = peak_mib();
+      std::printf("%llu inputs, %llu came as far as an answer, %llu broke the contract, %.0f MiB at most\n",
+                  static_cast<unsigned long long>(n + 1), static_cast<unsigned long long>(answered),
+                  static_cast<unsigned long long>(broken), peak_mib());
+      std::fflush(stdout);
+    }
   }
   alarm(0);
   const double growth = peak_mib() - warm_mib;
-  std::printf("%llu inputs, %llu came as far as an answer, %llu broke the contract, %.0f MiB of growth after a tenth\n",
-              static_cast<unsigned long long>(arguments.inputs), static_cast<unsigned long long>(answered),
-              static_cast<unsigned long long>(broken), growth);
+  if (growth > kMostGrowthMiB) std::printf("memory grew by %.0f MiB after the first tenth\n", growth);
   return broken + (growth > kMostGrowthMiB ? 1 : 0);
 }
 
