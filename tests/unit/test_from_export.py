@@ -405,16 +405,41 @@ def test_what_depends_on_values_is_refused_with_its_line() -> None:
     with pytest.raises(UnsupportedOpError) as caught:
         exported(Routed(), torch.zeros(1, 5, 8))
     lines = caught.value.message.splitlines()
-    assert lines[0] == "net: the sizes of 2 result(s) depend on the values of tensors"
+    assert lines[0] == "net: 2 unsupported operator(s)"
     source = Path(__file__).read_text().splitlines()
     place = next(n for n, line in enumerate(source, 1) if "self.expert(x[chosen == 0])" in line)
-    assert lines[1:] == [f"  node `{name}`: index at {Path(__file__).name}:{place}" for name in ("index", "index_1")]
+    why = f"index at {Path(__file__).name}:{place} has a result whose size depends on the values of tensors"
+    assert lines[1:] == [f"  node `{name}`: {why}" for name in ("index", "index_1")]
+    assert caught.value.hint == (
+        "what a network costs must not depend on its input: compute all of what has a size of its own, and mask what "
+        "is not needed"
+    )
     with pytest.raises(UnsupportedOpError) as caught:
         exported(Branching(), torch.zeros(1, 3, 4, 4))
     place = next(n for n, line in enumerate(source, 1) if "self.conv(x) if x.sum() > 0 else x" in line)
     assert caught.value.message.startswith(
         f"net cannot be exported at {Path(__file__).name}:{place} in forward: GuardOnDataDependentSymNode: "
     )
+
+
+def test_all_that_is_wrong_beside_open_sizes_is_told_at_once() -> None:
+    class Several(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.linear = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            inverse = torch.linalg.inv(y[:, :, :8, :8])
+            chosen = y.flatten()[y.flatten(1).nonzero()[:, 1]]
+            bessel = torch.special.bessel_j0(self.linear(chosen.reshape(-1, 8))).relu()
+            return self.linear(y.mean((2, 3))) + inverse.sum() + bessel.sum()
+
+    with pytest.raises(UnsupportedOpError) as caught:
+        exported(Several(), torch.zeros(1, 3, 16, 16))
+    lines = [line.partition(" at ")[0] for line in caught.value.message.splitlines()[1:]]
+    assert lines == [f"  node `{name}`: {name}" for name in ("linalg_inv", "nonzero", "special_bessel_j0")]
+    assert all(f" at {Path(__file__).name}:" in line for line in caught.value.message.splitlines()[1:])
 
 
 def test_modules_that_hide_what_they_compute_are_named() -> None:

@@ -298,6 +298,42 @@ def test_unsupported_operators_are_reported_together_with_what_would_be_assumed(
     ]
 
 
+def test_of_what_depends_on_values_the_source_is_named_and_beside_it_all_that_is_unknown(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"], name="conv"),
+        helper.make_node("Greater", ["y", "zero"], ["c"], name="positive"),
+        helper.make_node("Compress", ["y", "c"], ["picked"], name="pick"),  # as many as are positive
+        helper.make_node("Relu", ["picked"], ["r"], name="relu"),
+        helper.make_node("Enigma", ["r"], ["e"], name="enigma"),
+        helper.make_node("Mystery", ["y"], ["m"], name="mystery"),
+        helper.make_node("Add", ["e", "m"], ["out"], name="add"),
+    ]
+    weights = {"w": [4, 3, 1, 1], "zero": [1]}
+    path = save(tmp_path / "n.onnx", nodes, {"x": [1, 3, 4, 4]}, ["out"], weights)
+    with pytest.raises(UnsupportedOpError) as caught:
+        load_network(path)
+    assert caught.value.message.splitlines()[1:] == [
+        "  node `pick`: Compress of 2 activations",
+        "  node `enigma`: Enigma",
+        "  node `mystery`: Mystery",
+    ]
+
+
+def test_a_size_that_is_open_all_the_way_is_refused_where_it_begins(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"], name="conv"),
+        helper.make_node("Relu", ["y"], ["c"], name="rectify"),
+        helper.make_node("Cast", ["c"], ["b"], name="cast", to=TensorProto.BOOL),
+        helper.make_node("Compress", ["y", "b"], ["picked"], name="pick"),
+        helper.make_node("Flatten", ["picked"], ["flat"], name="flatten"),
+        helper.make_node("MatMul", ["flat", "v"], ["out"], name="matmul"),
+    ]
+    path = save(tmp_path / "n.onnx", nodes, {"x": [1, 3, 4, 4]}, ["out"], {"w": [4, 3, 1, 1], "v": [1, 7]})
+    with pytest.raises(UnsupportedOpError) as caught:
+        load_network(path)
+    assert caught.value.message.splitlines()[1:] == ["  node `pick`: Compress of 2 activations"]
+
+
 def test_operator_of_another_domain_without_shape_cannot_be_assumed(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["a"], "conv"),

@@ -80,7 +80,6 @@ def network_from_export(
     """
     _check_readable(module, name)
     exported = _export(module, args, kwargs, name)
-    _check_sizes(exported, name)
     try:
         return read_network(_Graph(exported).model_graph(name))
     except UnsupportedOpError as error:
@@ -149,18 +148,6 @@ def _decompositions(exported: ExportedProgram) -> dict[Any, Callable[..., Any]]:
     return {op: op.decompose for op in unknown if op not in table and op._can_decompose()} | table
 
 
-def _check_sizes(exported: ExportedProgram, name: str) -> None:
-    """Raise UnsupportedOpError naming the nodes whose results have sizes that only a run with values would tell."""
-    unknown = [node for node in exported.graph.nodes if any(map(_is_open, _shapes(node)))]
-    first = [node for node in unknown if set(unknown).isdisjoint(node.all_input_nodes)]
-    if not first:
-        return
-    lines = [f"node `{n.name}`: {_operator_of(n)}{_in_module(n)}{_written_at(n)}" for n in first]
-    message = f"{name}: the sizes of {len(lines)} result(s) depend on the values of tensors\n  " + "\n  ".join(lines)
-    hint = "compute all of it and mask what is not needed; what a network costs must not depend on its input"
-    raise UnsupportedOpError(message, hint=hint)
-
-
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keeps what torch prints and logs when an export fails (whole graphs, tracebacks) off the terminal."""
@@ -222,6 +209,8 @@ class _Graph:
 
     def _converted(self, node: fx.Node) -> list[GraphNode]:
         kind = _operator_of(node)
+        if any(map(_is_open, (node, *node.all_input_nodes))):
+            return [self._of_open_size(node, kind)]
         operands = () if kind in _FILLED else node.all_input_nodes
         if kind == "copy":  # of what is overwritten it takes the shape alone
             operands = [read for read in operands if read is node.args[1]]
@@ -242,13 +231,28 @@ class _Graph:
             reads=reads,
             shape=shape,
             place=place,
-            described=f"node `{node.name}`: {kind}{_in_module(node)}",
+            described=f"node `{node.name}`: {kind}{_in_module(node)}{_written_at(node)}",
             has_tensor=shape is not None or kind in _SPLITS,
         )
         try:
             return self._expanded(node, base)
         except WorkloadError as error:
             return [replace(base, problem=f": {error.message}")]
+
+    def _of_open_size(self, node: fx.Node, kind: str) -> GraphNode:
+        """A node with sizes that only a run with values would tell; a problem where they come from."""
+        is_first = _is_open(node) and not any(map(_is_open, node.all_input_nodes))
+        return GraphNode(
+            name=node.name,
+            operator=kind,
+            reads=tuple(self._name(read.name) for read in node.all_input_nodes),
+            shape=None,
+            place=self._place(node),
+            described=f"node `{node.name}`: {kind}{_in_module(node)}{_written_at(node)}",
+            has_tensor=bool(_shapes(node)),
+            problem=" has a result whose size depends on the values of tensors" if is_first else "",
+            is_open=True,
+        )
 
     def _expanded(self, node: fx.Node, base: GraphNode) -> list[GraphNode]:
         """The node with what it multiplies, or the nodes that it is made of."""
@@ -449,8 +453,8 @@ def _shapes(node: fx.Node) -> list[torch.Size]:
     return [each.shape for each in values if isinstance(each, Tensor)]
 
 
-def _is_open(shape: torch.Size) -> bool:
-    return any(not isinstance(size, int) for size in shape)
+def _is_open(node: fx.Node) -> bool:
+    return any(not isinstance(size, int) for shape in _shapes(node) for size in shape)
 
 
 def _shape(node: fx.Node) -> tuple[int, ...] | None:

@@ -79,7 +79,10 @@ class _Converter:
             place=self._place(node, operator),
             described=f"{named}: {node.operator}",
             has_tensor=operator not in ("Shape", "Size"),
+            is_open=self._follows_unknown(node),
         )
+        if base.is_open:
+            return [replace(base, name=name) for name in outputs]
         if operator == "Split":  # each result is a part of what is split
             parts = [replace(base, name=name, operator="Slice", reads=base.reads[:1]) for name in outputs]
             return [replace(part, shape=self._graph.shapes.get(part.name), place=_plain(part.name)) for part in parts]
@@ -97,6 +100,12 @@ class _Converter:
             for name in outputs[1:]
         ]
         return [*first, *(self._others(others, operator, base.name))]
+
+    def _follows_unknown(self, node: OnnxNode) -> bool:
+        """Whether a result has no shape because an operand has none."""
+        return node.outputs[0] not in self._graph.shapes and any(
+            name and name not in self._graph.shapes for name in node.inputs
+        )
 
     def _others(self, nodes: list[GraphNode], operator: str, first: str) -> list[GraphNode]:
         """Further results: of a recurrent layer its last states, of other operators what they also compute."""

@@ -41,6 +41,7 @@ class _Reader:
         products = [node.product for node in graph.nodes if node.product is not None and node.name in self._live]
         self._counted = {self._root(name) for product in products for name in (product.inputs, product.weights)}
         self._problems: list[str] = []
+        self._first_open: GraphNode | None = None
         self._can_be_assumed = True
         self._has_unknown = False
 
@@ -52,9 +53,13 @@ class _Reader:
                 self._refuse(node, node.problem)
             elif self._is_read(node):
                 operands = [name for name in node.reads if self._builder.holds(name)]
-                problem = self._read_node(node, operands)
+                is_view = self._graph.vocabulary.one.get(node.operator) is Action.VIEW
+                is_open = node.is_open and not is_view  # a view has no sizes of its own
+                problem = self._problem_of_open(node) if is_open else self._read_node(node, operands)
                 if problem is not None and not self._assume(node, operands, problem):
                     self._refuse(node, problem)
+        if self._first_open is not None and not self._problems:
+            self._refuse(self._first_open, self._graph.vocabulary.shapeless)
         self._raise_problems()
         if not self._graph.returns_one_tensor or not any(map(self._builder.holds, self._graph.outputs)):
             message = f"{self._graph.name} must return one tensor computed from its input"
@@ -99,6 +104,15 @@ class _Reader:
                 return " with weights that are no parameter of the model"
             return self._read_product(node, node.product)
         self._read_operator(node, operands, action)
+        return None
+
+    def _problem_of_open(self, node: GraphNode) -> str | None:
+        """What is wrong with a node of unknown sizes beside these; its result is held, for what reads it."""
+        vocabulary = self._graph.vocabulary
+        if node.operator not in vocabulary.one and node.operator not in vocabulary.several:
+            return ""
+        self._first_open = self._first_open or node
+        self._builder.open_edge(node.name, node.place, ())
         return None
 
     def _read_operator(self, node: GraphNode, operands: list[str], action: Action) -> None:
@@ -210,6 +224,11 @@ class _Reader:
         problems = list(dict.fromkeys(self._problems))  # a node with several results is one
         message = f"{self._graph.name}: {len(problems)} unsupported operator(s)\n  " + "\n  ".join(problems)
         hints = []
+        if any(node.is_open and node.problem for node in self._graph.nodes):
+            hints.append(
+                "what a network costs must not depend on its input: compute all of what has a size of its own, and "
+                "mask what is not needed"
+            )
         if self._can_be_assumed:
             hints.append(
                 "with `unknown=traffic` behind the model each is assumed to read its operands once, to write a new "

@@ -20,6 +20,7 @@ class GraphNode:
     described: for messages. product: what it multiplies, if anything. table: the operand in which rows are looked up;
     looked_up: elements of these rows, None for as many as the result has.
     problem: why the graph cannot be read, as the end of a sentence that starts with `described`, live or not.
+    is_open: sizes of its operands or results depend on values of tensors, so that only its operator can be looked at.
     """
 
     name: str
@@ -34,6 +35,7 @@ class GraphNode:
     table: str | None = None
     looked_up: int | None = None
     problem: str = ""
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
