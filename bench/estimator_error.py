@@ -81,9 +81,9 @@ FIGURES = [
 ]
 
 
-def estimate(figure: Figure) -> float:
-    """What the analytic estimator says of the figure's quantity."""
-    estimator = find_estimator("analytic")
+def estimate(figure: Figure, name: str) -> float:
+    """What an estimator says of the figure's quantity."""
+    estimator = find_estimator(name)
     if isinstance(figure.query, MacQuery):
         unit = estimator.mac(figure.query)
         return unit.energy_pj if figure.quantity == "mac" else unit.area_um2 or 0.0
@@ -98,11 +98,13 @@ def spread(ratios: list[float]) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    print("| what | quantity | figure | source | analytic | analytic / figure |\n|---|---|---|---|---|---|")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--estimator", metavar="NAME", default="analytic", help="another one than the analytic")
+    name = parser.parse_args().estimator
+    print(f"| what | quantity | figure | source | {name} | {name} / figure |\n|---|---|---|---|---|---|")
     ratios: dict[tuple[str, bool], list[float]] = {}
     for figure in FIGURES:
-        ours = estimate(figure)
+        ours = estimate(figure, name)
         group = "area" if figure.quantity == "area" else figure.what.split(" ")[0]
         ratios.setdefault((group, figure.is_fit), []).append(ours / figure.value)
         mark = " (fit)" if figure.is_fit else ""

@@ -150,6 +150,38 @@ def test_a_file_of_another_kind_is_refused() -> None:
     assert error_of("[]") == "n.yaml:1:1: read a list of 0, expected a mapping with name, edges, layers"
 
 
+def test_a_workload_file_is_a_network_of_its_layer() -> None:
+    network = parse_network("{name: conv, dims: {C: 3, M: 4, R: 3, S: 3, P: 8, Q: 8}, stride: 2}", "w.yaml")
+    conv = conv_workload("conv", inputs=3, outputs=4, output_size=(8, 8), kernel=(3, 3), stride=(2, 2))
+    assert network.layers == (
+        Layer(name="conv", node="conv", workload=conv, weights_elements=108, input_edge=0, output_edge=1),
+    )
+    assert [(edge.name, edge.elements, edge.group) for edge in network.edges] == [
+        ("Inputs", 3 * 17 * 17, 0),
+        ("Outputs", 4 * 8 * 8, 1),
+    ]
+    assert parse_network(dump_network(network), "n.yaml") == network
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "{name: c, dims: {C: 3, M: 4}, bits: 8}",
+            "n.yaml:1:31: bits: the file gives bits, which a network does not have\n"
+            "  hint: leave them out and give them with --bits",
+        ),
+        (
+            "{name: g, dims: {I: 2, J: 3}, tensors: {A: [I], B: [J], Z: [I, J]}, output: Z}",
+            "n.yaml:1:1: the tensors are `A`, `B`, `Z`, expected Weights, Inputs and Outputs in a network",
+        ),
+        ("{name: c, dims: {C: 0, M: 4}}", "n.yaml:1:21: dims.C: read `0`, expected an integer 1..2147483648"),
+    ],
+)
+def test_workload_files_that_make_no_network_say_why(text: str, message: str) -> None:
+    assert message in error_of(text)
+
+
 WORDS = ["", "0", "[]", "{}", "null", "'", "\t", "\n", ": ", "- ", "&a", "*a", "x", "G", "image", "9" * 30, "99999999"]
 
 

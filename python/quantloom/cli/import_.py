@@ -158,4 +158,7 @@ def _next_command(design: TimeloopDesign, files: list[str], args: argparse.Names
     if "mapping.yaml" in by_name:
         mapping = by_name["mapping.yaml"]
         return f"quantloom evaluate --arch {arch} --workload {workload} --mapping {mapping} --cost-model compat"
+    tensors = [] if design.workload is None else sorted(tensor.name for tensor in design.workload.tensors)
+    if arch is not None and tensors == ["Inputs", "Outputs", "Weights"] and not design.bits:
+        return f"quantloom map {workload} --arch {arch} --cost-model compat"
     return f"quantloom show arch {arch}" if design.arch is not None else None

@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from inspect import signature
+from pathlib import Path
 from typing import Any, Final
 
 from quantloom.errors import SpecError
@@ -75,7 +76,14 @@ class HwcomponentsEstimator:
 
     def _failure(self, query: StorageQuery, error: Exception) -> SpecError:
         reason = f"{type(error).__name__}: {error}"
-        return SpecError(f"{self._name} cannot estimate {query}: {reason}", hint="use the estimator analytic")
+        hint = "use the estimator analytic"
+        if "CACTI failed" in reason:
+            sources = Path(str(self._package.__file__)).parent / "cacti"
+            hint = (
+                f"the package's program CACTI may be built for a newer system: build it with `make -C {sources} clean "
+                f"all`, or {hint}"
+            )
+        return SpecError(f"{self._name} cannot estimate {query}: {reason}", hint=hint)
 
 
 def _joules(cost: Any) -> float:  # Any: a float, an (energy, latency) pair or a record, by version of the package

@@ -16,6 +16,8 @@ may be listed with what is assumed of it:
     operators:
       - {name: pool, kind: MaxPool2d, treatment: traffic, reads: [conv1], writes: pool, elements_read: 3456,
          elements_written: 864}
+
+A workload file is read as a network of its one layer, whose edges are named Inputs and Outputs.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ from typing import TypeVar, cast
 from quantloom._core import Workload
 from quantloom.errors import QuantloomError
 from quantloom.spec.reader import Field, Record, did_you_mean, read_document, show
-from quantloom.spec.workload import WORKLOAD_KEYS, dump_workload_keys, read_workload
+from quantloom.spec.workload import WORKLOAD_KEYS, dump_workload_keys, read_single_layer, read_workload
 from quantloom.spec.yaml_nodes import quote, read_text
-from quantloom.workload.layer import WEIGHTS
+from quantloom.workload.layer import INPUTS, OUTPUTS, WEIGHTS
 from quantloom.workload.network import TREATMENTS, Edge, Layer, Network, Operator, Treatment
 
 __all__ = ["dump_network", "load_network_yaml", "parse_network"]
@@ -97,6 +99,9 @@ def dump_network(network: Network) -> str:
 
 
 def _read_root(root: Field) -> Network | None:
+    keys = {key.text_or_empty(): key for key, _ in root.entries("a mapping with name, edges, layers")}
+    if not {"edges", "layers"} & set(keys) and {"dims", "problem"} & set(keys):
+        return _read_single_layer(root, keys)
     record = root.record(("name", "input_shape", "edges", "layers", "operators"), "a mapping with name, edges, layers")
     name = record.required("name", "the network's name")
     shape_field = record.required("input_shape", "the shape of one sample, such as [3, 224, 224]")
@@ -129,6 +134,43 @@ def _read_root(root: Field) -> Network | None:
     except QuantloomError as error:
         root.fail(error.message, error.hint)
         return None
+
+
+def _read_single_layer(root: Field, keys: dict[str, Field]) -> Network | None:
+    """The network of the one layer that a workload file describes."""
+    workload, bits = read_single_layer(root)
+    if workload is None or len(root.problems):
+        return None
+    if bits is not None:
+        keys.get("bits", root).fail(
+            "the file gives bits, which a network does not have", "leave them out and give them with --bits"
+        )
+        return None
+    if not _has_layer_tensors(root, workload):
+        return None
+    sizes = {name: workload.tensor_elements(name) for name in (INPUTS, OUTPUTS)}
+    edges = tuple(
+        Edge(name=name, node=name, elements=size, shape=(size,), group=index)
+        for index, (name, size) in enumerate(sizes.items())
+    )
+    layer = Layer(
+        name=workload.name,
+        node=workload.name,
+        workload=workload,
+        weights_elements=workload.tensor_elements(WEIGHTS),
+        input_edge=0,
+        output_edge=1,
+    )
+    return Network(name=workload.name, layers=(layer,), edges=edges, input_shape=edges[0].shape)
+
+
+def _has_layer_tensors(field: Field, workload: Workload) -> bool:
+    tensors = [tensor.name for tensor in workload.tensors]
+    if sorted(tensors) == sorted((WEIGHTS, INPUTS, OUTPUTS)):
+        return True
+    listed = ", ".join(map(show, tensors))
+    field.fail(f"the tensors are {listed}, expected Weights, Inputs and Outputs in a network")
+    return False
 
 
 def _read_edges(field: Field) -> list[Edge]:
@@ -173,10 +215,7 @@ def _read_layer(field: Field, edges: dict[str, int], layers: dict[str, int]) -> 
     workload = read_workload(record, name)
     if workload is None:
         return None
-    tensors = [tensor.name for tensor in workload.tensors]
-    if sorted(tensors) != ["Inputs", "Outputs", "Weights"]:
-        listed = ", ".join(map(show, tensors))
-        field.fail(f"the tensors are {listed}, expected Weights, Inputs and Outputs in a network")
+    if not _has_layer_tensors(field, workload):
         return None
     node = record.optional("node")
     weights, weights_edge = record.optional("weights_elements"), record.optional("weights_edge")

@@ -25,7 +25,14 @@ from quantloom.spec.yaml_nodes import quote, read_text
 from quantloom.workload.bits import MAX_BITS, BitWidths, parse_bits
 from quantloom.workload.layer import INPUTS, OUTPUTS, WEIGHTS, conv_workload, einsum_workload, linear_workload
 
-__all__ = ["WORKLOAD_KEYS", "dump_workload_keys", "load_workload", "parse_workload", "read_workload"]
+__all__ = [
+    "WORKLOAD_KEYS",
+    "dump_workload_keys",
+    "load_workload",
+    "parse_workload",
+    "read_single_layer",
+    "read_workload",
+]
 
 WORKLOAD_KEYS = (
     "shape",
@@ -61,13 +68,14 @@ def load_workload(path: str | PathLike[str]) -> tuple[Workload, BitWidths | None
 def parse_workload(text: str, where: str) -> tuple[Workload, BitWidths | None]:
     """The layer that YAML or JSON `text` describes and its bits; `where` names the text in messages."""
     found: list[tuple[Workload | None, BitWidths | None]] = []
-    read_document(text, where, lambda root: found.append(_read_root(root)))
+    read_document(text, where, lambda root: found.append(read_single_layer(root)))
     workload, bits = found[0]
     assert workload is not None, "a workload that is missing without a problem"
     return workload, bits
 
 
-def _read_root(root: Field) -> tuple[Workload | None, BitWidths | None]:
+def read_single_layer(root: Field) -> tuple[Workload | None, BitWidths | None]:
+    """The layer that a whole file describes and its bits, None after a mistake."""
     what = "a layer: a mapping with name, shape, dims, ..."
     name, body = "workload", root
     keys = {key.text_or_empty(): value for key, value in root.entries(what)}

@@ -18,13 +18,16 @@ _Origin = Literal["architecture", "mapspace"]
 _KEEP_TYPES = ("bypass", "datatype", "dataspace", "bypassing")
 _BLOCK_TYPES = ("temporal", "spatial")
 _TYPES = (*_BLOCK_TYPES, *_KEEP_TYPES)
+_PARALLELISM = ("utilization", "parallelism")  # at least so many units at work
 _KEEP_KEYS = ("keep", "bypass", "keep_only", "bypass_only")
 _BLOCK_KEYS = ("factors", "permutation", "split", "factors_only", "no_iteration_over_dataspaces")
+_NAMED_LIST = "constraints_"  # a section with `constraints: NAME` has its targets under `constraints_NAME`
 # What only other tools' searches or sparse and detailed models know.
 _DROPPED = (
     *("no_reuse", "no_link_transfer", "rmw_first_update", "no_coalesce", "maximize_dims", "maximize_dims_capacity"),
     *("must_iterate_over_dataspaces", "min_utilization", "utilization", "max_overbooked_proportion", "remainders"),
 )
+_BODY_KEYS = (*_KEEP_KEYS, *_BLOCK_KEYS, *_DROPPED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,20 +86,37 @@ def _targets(section: Field, notes: Notes) -> list[Field]:
     """The list of targets of a section, written directly or under `targets` or `constraints`."""
     if section.is_sequence or section.is_null:
         return [] if section.is_null else section.items()
-    record = section.record(("targets", "constraints", "version", "template"), "a mapping with targets")
+    lists = [key for key, _ in section.entries("a mapping with targets") if key.text_or_empty().startswith(_NAMED_LIST)]
+    named = tuple(key.text_or_empty() for key in lists)
+    record = section.record(("targets", "constraints", "version", "template", *named), "a mapping with targets")
     template = record.optional("template")
     if template is not None:
         notes.drop("the mapspace template: quantloom has one", template)
     found = record.optional("targets") or record.optional("constraints")
+    if found is not None and found.is_text:  # the name of one of several lists
+        chosen = f"{_NAMED_LIST}{found.text_or_empty()}"
+        if chosen not in named:
+            names = tuple(name.removeprefix(_NAMED_LIST) for name in named)
+            found.fail(
+                f"no list `{chosen}` of constraints", did_you_mean(found.text_or_empty(), names, what="lists here")
+            )
+            return []
+        found = record.optional(chosen)
+        lists = [key for key in lists if key.text_or_empty() != chosen]
+    for key in lists:
+        notes.drop(f"the list `{key.text_or_empty()}` of constraints, which is not chosen", key)
     return [] if found is None else found.items("a list of targets")
 
 
 def _take_target(field: Field, origin: _Origin, taken: _Taken) -> None:
-    keys = ("target", "name", "type", *_KEEP_KEYS, *_BLOCK_KEYS, *_DROPPED)
-    record = field.record(keys, "a target: a mapping with target, type and what is fixed")
-    name_field = record.optional("target") or record.required("target", "the name of a level")
-    type_field = record.required("type", f"one of {', '.join(_TYPES[:4])}")
-    if name_field is None or type_field is None:
+    """One target: with one constraint written in it, or with a list of them under `constraints`."""
+    is_list = any(key.text_or_empty() == "constraints" for key, _ in (field.entries() if field.is_mapping else ()))
+    keys = ("constraints",) if is_list else ("type", "attributes", "min", *_BODY_KEYS)
+    record = field.record(("target", "name", *keys), "a target: a mapping with target, type and what is fixed")
+    name_field = (
+        record.optional("target") or record.optional("name") or record.required("target", "the name of a level")
+    )
+    if name_field is None:
         return
     name = name_field.text_or_empty()
     element = taken.levels.get(name)
@@ -104,8 +124,26 @@ def _take_target(field: Field, origin: _Origin, taken: _Taken) -> None:
         levels = tuple(taken.levels)
         name_field.fail(f"unknown level {show(name)}", did_you_mean(name, levels, what="levels of the architecture"))
         return
+    nested = record.optional("constraints")
+    if nested is None:
+        _take_typed(record, field, element.name, origin, taken)
+    for item in [] if nested is None else nested.items("a list of constraints, each with type and what is fixed"):
+        what = "a constraint: a mapping with type and attributes"
+        _take_typed(item.record(("type", "attributes", "min", *_BODY_KEYS), what), item, element.name, origin, taken)
+
+
+def _take_typed(record: Record, field: Field, level: str, origin: _Origin, taken: _Taken) -> None:
+    """A constraint with its type beside what is fixed, or beside `attributes` that hold it."""
+    type_field, attributes = record.required("type", f"one of {', '.join(_TYPES[:4])}"), record.optional("attributes")
+    if type_field is None:
+        return
+    if type_field.text_or_empty() in _PARALLELISM:
+        taken.notes.drop(f"{type_field.text_or_empty()} constraint of {level}: no mapping is left out for it", field)
+        return
     kind = type_field.choice(_TYPES, "type of constraint")
-    _take(record, field, element.name, kind, origin, taken)
+    if attributes is not None:
+        field, record = attributes, attributes.record(_BODY_KEYS, "a mapping with what is fixed")
+    _take(record, field, level, kind, origin, taken)
 
 
 def _take_own(element: Element, elements: Sequence[Element], taken: _Taken) -> None:
@@ -115,7 +153,7 @@ def _take_own(element: Element, elements: Sequence[Element], taken: _Taken) -> N
         if kind == "max_overbooked_proportion":
             taken.notes.drop("overbooking: a tile that does not fit is no mapping", body)
             continue
-        record = body.record((*_KEEP_KEYS, *_BLOCK_KEYS, *_DROPPED), "a mapping with what is fixed")
+        record = body.record(_BODY_KEYS, "a mapping with what is fixed")
         _take(record, body, element.name, kind, "architecture", taken, is_parallel=element.in_parallel)
     if element.kind == "fanout":
         _add_fanout_limits(element, taken)
@@ -124,8 +162,10 @@ def _take_own(element: Element, elements: Sequence[Element], taken: _Taken) -> N
 
 
 def _add_fanout_limits(element: Element, taken: _Taken) -> None:
-    """A container's level holds nothing and loops over nothing in time."""
+    """Such a level holds nothing and loops over nothing in time; files may say so again."""
     where, dims = element.field.where, taken.words.dims
+    for dim in dims:
+        taken.fixed[element.name, "temporal", f"the factor of dim {show(dim)}"] = where, 1
     taken.found.append(
         _core.Constraint(
             origin="architecture",

@@ -26,7 +26,7 @@ _DIALECT = Dialect(
 )
 # What a section is called in the files -> what it is called here.
 _SECTIONS: Final[Mapping[str, str]] = {
-    **{name: name for name in ("architecture", "problem", "mapping", "mapper", "ERT", "ART", "variables")},
+    **{name: name for name in ("architecture", "problem", "shape", "mapping", "mapper", "ERT", "ART", "variables")},
     **{name: name for name in ("architecture_constraints", "mapspace_constraints")},
     "arch": "architecture",
     "constraints": "mapspace_constraints",

@@ -27,11 +27,12 @@ _STORAGE: Final = ("dram", "sram", "regfile", "smartbuffer", "storage", "reg", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Element:
-    """One storage level, the arithmetic units, or the fanout of a container (a level that holds nothing).
+    """One storage level, the arithmetic units, or a fanout: a level that holds nothing.
 
     path: the name in energy tables, such as `system.PE[0..15].mac`. mesh: (x, y) of all instances where containers
     give it (v0.4), else None and the attributes do. constraints: (type, mapping) pairs written at the element.
-    in_parallel: beside others, so that it keeps only what it names. container: whose fanout this is.
+    in_parallel: beside others, so that it keeps only what it names. container: whose fanout this is (v0.4; in older
+    files a storage element without entries is one).
     """
 
     name: str
@@ -132,6 +133,7 @@ def _walk_local(field: Field, path: str, outer: Attributes, count: int, walk: _W
         kind = _kind_of(classes, class_field, attributes, walk)
         if kind is None:
             continue
+        kind = "fanout" if kind == "storage" and _holds_nothing(attributes) else kind
         full = f"{path}.{name_field.text_or_empty()}" if path else name_field.text_or_empty()
         walk.elements.append(
             Element(
@@ -140,7 +142,7 @@ def _walk_local(field: Field, path: str, outer: Attributes, count: int, walk: _W
                 kind=kind,
                 class_name=" ".join(classes),
                 attributes=attributes,
-                instances=count * times,
+                instances=attributes.count("instances", default=count * times) or 1,
                 mesh=None,
                 field=item,
                 constraints=_own_constraints(record.optional("constraints")),
@@ -154,17 +156,25 @@ def _note_sparse(record: Record, walk: _Walk) -> None:
         walk.documents.notes.drop("sparse optimizations: quantloom models dense workloads", found)
 
 
+def _holds_nothing(attributes: Attributes) -> bool:
+    """Whether a storage element is there for its fanout alone: without any entry."""
+    field = attributes.find("entries", "size")
+    return field is not None and field.text_or_empty() == "0"
+
+
 def _walk_flat(storage: Field, arithmetic: Field, outer: Attributes, walk: _Walk) -> None:
     """The oldest form: `storage` lists levels from the inside out, `arithmetic` is one mapping; attributes are keys."""
     fields = storage.items("a list of storage levels, innermost first")
     for item in [*reversed(fields), arithmetic]:
-        kind: Kind = "arithmetic" if item is arithmetic else "storage"
         attributes = outer.inner(item, item)
+        kind: Kind = "fanout" if _holds_nothing(attributes) else "storage"
         name_field = attributes.find("name")
-        if name_field is None:
+        if item is arithmetic:
+            kind = "arithmetic"
+        elif name_field is None:
             item.fail("key `name` is missing, expected the component's name")
             continue
-        name = name_field.name()
+        name = "MAC" if name_field is None else name_field.name()
         technology = attributes.text("technology", "class") or "SRAM"
         instances = attributes.count("instances", default=1) or 1
         walk.elements.append(

@@ -19,7 +19,7 @@ _DEPTH = ("depth", "memory_depth")
 
 
 def build_level(element: Element, energies: Energies, notes: Notes) -> _core.Level:
-    """The level of a storage element or of a container's fanout; mistakes are noted at its attributes."""
+    """The level of a storage element or of a fanout; mistakes are noted at its attributes."""
     if element.kind == "fanout":
         return _fanout_level(element)
     attributes = element.attributes
@@ -39,6 +39,7 @@ def build_level(element: Element, energies: Energies, notes: Notes) -> _core.Lev
         word_bits=word_bits, block_words=block, cluster_size=cluster, capacity_words=words, is_dram=is_dram
     )
     found = energies.of_storage(element, size)
+    half = _half_of_bandwidth(element, notes)
     return _core.Level(
         name=element.name,
         word_bits=min(word_bits, 4096),
@@ -48,8 +49,8 @@ def build_level(element: Element, energies: Energies, notes: Notes) -> _core.Lev
         instances=x * y,
         mesh_x=x,
         mesh_y=y,
-        read_bandwidth=_bandwidth(element, "read"),
-        write_bandwidth=_bandwidth(element, "write"),
+        read_bandwidth=_bandwidth(element, "read") or half,
+        write_bandwidth=_bandwidth(element, "write") or half,
         shared_bandwidth=_bandwidth(element, "shared"),
         is_dram=is_dram,
         energy=found.access,
@@ -83,8 +84,10 @@ def build_arithmetic(element: Element, energies: Energies, notes: Notes) -> _cor
 
 
 def _fanout_level(element: Element) -> _core.Level:
-    x, y = element.mesh or (1, 1)
-    source = f"holds nothing: the fanout of container {element.container}"
+    x, y = _mesh(element)
+    source = "holds nothing: " + (
+        "no entries" if element.container is None else f"the fanout of container {element.container}"
+    )
     return _core.Level(
         name=element.name,
         word_bits=1,
@@ -164,6 +167,15 @@ def _mesh(element: Element) -> tuple[int, int]:
     if x is None:
         return total // (y or 1), y or 1
     return x, total // x
+
+
+def _half_of_bandwidth(element: Element, notes: Notes) -> float | None:
+    """What the old attribute `bandwidth` leaves for reads and for writes, as Timeloop shares it."""
+    given = element.attributes.number("bandwidth")
+    if given:
+        field = element.attributes.find("bandwidth")
+        notes.assume(f"{element.name}: half of its `bandwidth` for reads, half for writes, as in Timeloop", field)
+    return given / 2 if given else None
 
 
 def _bandwidth(element: Element, what: str) -> float | None:

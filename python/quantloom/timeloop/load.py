@@ -19,11 +19,12 @@ from quantloom.timeloop.energies import Energies
 from quantloom.timeloop.levels import build_arithmetic, build_level
 from quantloom.timeloop.mapper import read_mapper
 from quantloom.timeloop.mapping import check_mapping, read_mapping
-from quantloom.timeloop.problem import CONV_DIMS, CONV_TENSORS, read_problem
+from quantloom.timeloop.problem import CONV_DIMS, CONV_TENSORS, OLD_OUTPUT_CHANNELS, read_problem
 
 __all__ = ["TimeloopDesign", "load_timeloop", "parse_timeloop"]
 
 _CONV_RANKS = {"Weights": "GCMRS", "Inputs": "GNCRSPQ", "Outputs": "GNMPQ"}
+_CONFIG = ".cfg"  # Timeloop's files before v0.2, written for libconfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,9 @@ def load_timeloop(
     unread: list[SpecError] = []
     for path in paths:
         try:
+            if fspath(path).endswith(_CONFIG):
+                message = f"{fspath(path)}: a file for libconfig, expected YAML"
+                raise SpecError(message, hint="write it as YAML: the same names, `key = value;` as `key: value`")
             texts.append((fspath(path), read_text(path)))
         except SpecError as error:
             unread.append(error)
@@ -169,7 +173,7 @@ def _read_arch(
         units = build_arithmetic(arithmetic[-1], energies, documents.notes)
     if not is_hierarchy:  # the names of its levels may be incomplete
         return None
-    words = _words(workload)
+    words = _words(workload, outputs=_output_channels(documents))
     constraints = read_constraints(documents, storage, words)
     if not documents.has_problems:  # else a mesh may be a stand-in
         _check_meshes(elements, [*levels, units])
@@ -215,7 +219,11 @@ def _is_hierarchy(
     if not arithmetic and not documents.has_problems:
         section.fail("no arithmetic component, expected one of class intmac, mac or compute at the innermost place")
     if arithmetic and elements[-1] is not arithmetic[-1] and len(arithmetic) == 1:
-        arithmetic[0].field.fail("arithmetic outside of storage, expected it at the innermost place")
+        if arithmetic[0].mesh is None:  # before v0.4 its place among its neighbours says nothing
+            documents.notes.assume(f"{arithmetic[0].name} is innermost, wherever it is listed", arithmetic[0].field)
+            elements.sort(key=lambda element: element.kind == "arithmetic")
+        else:
+            arithmetic[0].field.fail("arithmetic outside of storage, expected it at the innermost place")
     if not storage and not documents.has_problems:
         section.fail("no storage, expected at least one level")
     if len(storage) > MAX_LEVELS:
@@ -228,10 +236,36 @@ def _is_hierarchy(
     return not documents.has_problems
 
 
-def _words(workload: _core.Workload | None) -> Words:
+def _output_channels(documents: Documents) -> str:
+    """The letter of a convolution's output channels in constraints without a problem."""
+    texts = [
+        text
+        for kind in ("architecture_constraints", "mapspace_constraints")
+        for section in documents.all(kind)
+        for text in _loops_in(section)
+    ]
+    letters = set("".join(texts))
+    return OLD_OUTPUT_CHANNELS if OLD_OUTPUT_CHANNELS in letters and "M" not in letters else "M"
+
+
+def _loops_in(field: Field) -> list[str]:
+    """The texts of all factors and permutations in a part of a file."""
+    found: list[str] = []
+    for key, value in field.entries() if field.is_mapping else ():
+        if key.text_or_empty() in ("factors", "factors_only", "permutation"):
+            found += [item.text_or_empty() for item in (value.items() if value.is_sequence else [value])]
+        else:
+            found += _loops_in(value)
+    for item in field.items() if field.is_sequence else ():
+        found += _loops_in(item)
+    return found
+
+
+def _words(workload: _core.Workload | None, *, outputs: str) -> Words:
     if workload is None:
-        ranks = {tensor: frozenset(dims) for tensor, dims in _CONV_RANKS.items()}
-        return Words(dims=("G", *CONV_DIMS), tensors=CONV_TENSORS, ranks=ranks)
+        ranks = {tensor: frozenset(dims.replace("M", outputs)) for tensor, dims in _CONV_RANKS.items()}
+        dims = tuple(outputs if dim == "M" else dim for dim in ("G", *CONV_DIMS))
+        return Words(dims=dims, tensors=CONV_TENSORS, ranks=ranks)
     ranks = {t.name: frozenset(dim for rank in t.ranks for dim, _ in rank) for t in workload.tensors}
     return Words(dims=tuple(workload.dims), tensors=tuple(ranks), ranks=ranks)
 

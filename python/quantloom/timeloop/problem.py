@@ -10,12 +10,14 @@ from quantloom.spec.reader import Field, Record, did_you_mean, show
 from quantloom.timeloop.documents import Documents, Notes
 from quantloom.workload.bits import MAX_BITS
 
-__all__ = ["CONV_DIMS", "CONV_TENSORS", "read_problem"]
+__all__ = ["CONV_DIMS", "CONV_TENSORS", "OLD_OUTPUT_CHANNELS", "read_problem"]
 
 CONV_DIMS = ("C", "M", "R", "S", "N", "P", "Q")
+OLD_OUTPUT_CHANNELS = "K"  # what files before v0.4 call M
 CONV_TENSORS = ("Weights", "Inputs", "Outputs")
 _CONV_COEFFICIENTS = ("Wstride", "Hstride", "Wdilation", "Hdilation")
 _CONV_NAMES = ("cnn-layer", "cnn_layer", "conv2d", "conv-2d", "cnn")
+_GEMM_NAMES = ("gemm_abz", "gemm-abz")
 _SHAPE_KEYS = ("name", "dimensions", "coefficients", "data-spaces", "data_spaces", "dataspaces", "version")
 # What an instance may say beside its bounds and is of no consequence to a dense model.
 _PADDING = ("H", "W", "Hpad", "Wpad", "HPad", "WPad", "padding")
@@ -26,8 +28,10 @@ _Projection = list[list[tuple[str, str | None]]]
 
 def read_problem(documents: Documents, name: str) -> tuple[Workload, dict[str, int]] | None:
     """The workload of the `problem` section and its bits by tensor (empty: not given); None if absent or wrong."""
-    section = documents.one("problem")
+    section, named_shape = documents.one("problem"), documents.one("shape")
     if section is None:
+        if named_shape is not None:
+            named_shape.fail("a shape without a problem of this shape", "give the file with the bounds too")
         return None
     keys = {
         key.text_or_empty(): value for key, value in section.entries("a problem: a mapping with shape and instance")
@@ -36,7 +40,9 @@ def read_problem(documents: Documents, name: str) -> tuple[Workload, dict[str, i
     if is_nested:
         section.record(("shape", "instance", "version", "name", "bitwidths"), "a problem")
     shape_field, instance = keys.get("shape"), keys.get("instance", section)
-    shape_name, dims, coefficients, tensors, output = _read_shape(shape_field, section)
+    if named_shape is not None and (shape_field is None or shape_field.is_text):
+        shape_field = named_shape
+    shape_name, dims, coefficients, tensors, output = _read_shape(shape_field, section, instance)
     named = keys.get("name")
     title = name if shape_field is None or shape_field.is_text else shape_name
     title = title if named is None else named.name()
@@ -62,24 +68,42 @@ def _entry(field: Field, key: str) -> Field | None:
     return next((value for name, value in field.entries() if name.text_or_empty() == key), None)
 
 
-def _read_shape(
-    field: Field | None, section: Field
+def _shape_by_name(
+    field: Field | None, instance: Field
 ) -> tuple[str, tuple[str, ...], dict[str, int], dict[str, _Projection], str]:
-    """(name, dims, coefficients by name, ranks by tensor, the tensor that is written); the default is a convolution."""
+    """A shape that Timeloop ships, by its name; the default is a convolution, with the letters of the instance."""
+    name = "" if field is None else field.text_or_empty().casefold().removesuffix(".yaml")
+    if name in _GEMM_NAMES:
+        products = {"A": "MK", "B": "NK", "Z": "MN"}
+        matrices: dict[str, _Projection] = {name: [[(dim, None)] for dim in dims] for name, dims in products.items()}
+        return "layer", ("M", "N", "K"), {}, matrices, "Z"
+    if field is not None and name not in _CONV_NAMES:
+        field.expected(
+            "a shape: a mapping with dimensions and data_spaces, or cnn_layer or gemm_ABZ",
+            "give the file of the shape too",
+        )
+    is_old = _entry(instance, OLD_OUTPUT_CHANNELS) is not None and _entry(instance, "M") is None
+    m = OLD_OUTPUT_CHANNELS if is_old else "M"
+    ranks: dict[str, _Projection] = {
+        "Weights": [[("C", None)], [(m, None)], [("R", None)], [("S", None)]],
+        "Inputs": [
+            [("N", None)],
+            [("C", None)],
+            [("R", "Wdilation"), ("P", "Wstride")],
+            [("S", "Hdilation"), ("Q", "Hstride")],
+        ],
+        "Outputs": [[("N", None)], [(m, None)], [("Q", None)], [("P", None)]],
+    }
+    dims = tuple(m if dim == "M" else dim for dim in CONV_DIMS)
+    return "layer", dims, dict.fromkeys(_CONV_COEFFICIENTS, 1), ranks, "Outputs"
+
+
+def _read_shape(
+    field: Field | None, section: Field, instance: Field
+) -> tuple[str, tuple[str, ...], dict[str, int], dict[str, _Projection], str]:
+    """(name, dims, coefficients by name, ranks by tensor, the tensor that is written)."""
     if field is None or field.is_text:
-        if field is not None and field.text_or_empty().casefold() not in _CONV_NAMES:
-            field.expected("a shape: a mapping with dimensions and data_spaces, or cnn-layer")
-        ranks: dict[str, _Projection] = {
-            "Weights": [[("C", None)], [("M", None)], [("R", None)], [("S", None)]],
-            "Inputs": [
-                [("N", None)],
-                [("C", None)],
-                [("R", "Wdilation"), ("P", "Wstride")],
-                [("S", "Hdilation"), ("Q", "Hstride")],
-            ],
-            "Outputs": [[("N", None)], [("M", None)], [("Q", None)], [("P", None)]],
-        }
-        return "layer", CONV_DIMS, dict.fromkeys(_CONV_COEFFICIENTS, 1), ranks, "Outputs"
+        return _shape_by_name(field, instance)
     record = field.record(_SHAPE_KEYS, "a shape: a mapping with name, dimensions, data_spaces")
     name_field = record.optional("name")
     dims_field = record.required("dimensions", "a list of dims")
