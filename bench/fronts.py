@@ -3,7 +3,7 @@
     quantloom fetch cifar10 -o cifar10
     python bench/fronts.py --data cifar10:cifar10 -o DIR [--evaluations N] [--seeds N] [--arch ARCH ...]
 
-The float weights are cifar10_mobilenet_v1_0.25.pt beside this file. Every search (the proposed, memory-only, random,
+The float weights come with quantloom. Every search (the proposed, memory-only, random,
 bits on mappings fixed at 8 bits) gets as many evaluations; 10 seeds, a population of 10. Accuracies are those of the
 cheap rung: quantized, batch normalisation taken anew (ptq+bn), on 1000 of the 5000 validation images; the fronts are
 measured on 2000 of the 10,000 test images. Accuracies do not depend on the accelerator: a store in DIR shares them.
@@ -29,7 +29,7 @@ from quantloom.quant.ptq import PtqConfig, PtqEvaluator
 from quantloom.store.database import Store
 
 MODEL = "mobilenet_v1:width=0.25,input=32,classes=10"
-WEIGHTS = Path(__file__).with_name("cifar10_mobilenet_v1_0.25.pt")
+WEIGHTS = "zoo:mobilenet_v1_0.25_cifar10"
 TEST_IMAGES = 2000
 
 
@@ -77,7 +77,7 @@ def make_run(
         model=MODEL,
         arch=arch_name,
         data=args.data,
-        checkpoint=str(WEIGHTS),
+        checkpoint=WEIGHTS,
         evaluations=args.evaluations,
         population=10,
         seeds=10,

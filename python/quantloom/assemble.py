@@ -23,12 +23,24 @@ if TYPE_CHECKING:
     from quantloom.mapper.table import CostTable
     from quantloom.quant.data import DataSplits
     from quantloom.quant.ladder import QatEvaluator
-    from quantloom.quant.ptq import PtqEvaluator
+    from quantloom.quant.ptq import PtqConfig, PtqEvaluator
+    from quantloom.quant.sensitivity import FisherTable
     from quantloom.quant.train import TrainConfig
     from quantloom.store.database import Store
     from quantloom.workload.from_torch import TracedModel
+    from quantloom.workload.network import Network
 
-__all__ = ["DEMO", "Progress", "demo_config", "load_network_and_data", "prepare", "search", "with_bits"]
+__all__ = [
+    "DEMO",
+    "Measured",
+    "Progress",
+    "demo_config",
+    "load_network_and_data",
+    "prepare",
+    "prepare_accuracies",
+    "search",
+    "with_bits",
+]
 
 Progress = Callable[[int, int, str], None]
 """Called as progress(done, total, text); a total of 0 is unknown."""
@@ -138,33 +150,96 @@ def prepare(
         config.model, checkpoint=config.checkpoint, data=config.data, threads=threads, progress=report
     )
     costs = _cost_table(config, arch, traced, threads, store, report)
-    report(0, 0, "calibrating the quantized network")
+    measured = _calibrated(config, traced, data, None, threads, store, report)
+    inputs = measured.inputs(config, arch, costs)
+    if not config.promote:
+        return inputs
+    rung = _trained_rung(config, traced, data, measured.evaluator, inputs.accuracy_depends_on)
+    return replace(inputs, trained=rung)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A network with what measures the accuracies of its bits: the same for all accelerators and ways to count costs.
+
+    hashes: of what the accuracies depend on; depends_on: as SearchInputs.accuracy_depends_on, None without a store.
+    """
+
+    network: Network
+    evaluator: PtqEvaluator
+    sensitivity: FisherTable | None
+    data: str
+    hashes: Mapping[str, str]
+    depends_on: Mapping[str, str] | None
+
+    def inputs(self, config: SearchConfig, arch: Arch, costs: CostTable) -> SearchInputs:
+        """What a search on an accelerator works with. costs: of the network's layers, however these are taken."""
+        from quantloom.joint_search.run import SearchInputs
+        from quantloom.spec.arch import find_arch
+
+        return SearchInputs(
+            network=self.network,
+            arch=arch,
+            costs=costs,
+            evaluator=self.evaluator,
+            sensitivity=self.sensitivity,
+            data=self.data,
+            hashes={"arch": hashlib.sha256(find_arch(config.arch).read_bytes()).hexdigest(), **self.hashes},
+            accuracy_depends_on=self.depends_on,
+        )
+
+
+def prepare_accuracies(
+    config: SearchConfig,
+    *,
+    ptq: PtqConfig | None = None,
+    threads: int,
+    store: Store | None = None,
+    progress: Progress | None = None,
+) -> Measured:
+    """Load and calibrate the network; no accelerator is looked at. ptq: on how many images, None for the defaults.
+    store: where accuracies will be kept.
+
+    Raises WorkloadError, UnsupportedOpError, QuantError, DataError, SearchError.
+    """
+    report = progress or _no_progress
+    traced, data = load_network_and_data(
+        config.model, checkpoint=config.checkpoint, data=config.data, threads=threads, progress=report
+    )
+    return _calibrated(config, traced, data, ptq, threads, store, report)
+
+
+def _calibrated(
+    config: SearchConfig,
+    traced: TracedModel,
+    data: DataSplits,
+    ptq: PtqConfig | None,
+    threads: int,
+    store: Store | None,
+    progress: Progress,
+) -> Measured:
+    progress(0, 0, "calibrating the quantized network")
     import torch
 
-    from quantloom.joint_search.run import SearchInputs
     from quantloom.quant.data import spread_images
     from quantloom.quant.ptq import PtqEvaluator
     from quantloom.quant.sensitivity import fisher_table
 
-    evaluator = PtqEvaluator(traced, data)
+    evaluator = PtqEvaluator(traced, data, config=ptq)
     sensitivity = None
     if config.seeds:
         # sums in torch differ in the last digits with the number of threads; seeds and their certificates must not
         torch.set_num_threads(1)
         sensitivity = fisher_table(evaluator.network, *spread_images(data.train, _SENSITIVITY_IMAGES))
         torch.set_num_threads(threads)
-    hashes = _hashes(config, traced, data)
-    depends_on = None if store is None else _accuracy_depends_on(hashes, traced, data, evaluator)
-    return SearchInputs(
+    hashes = _hashes(traced, data)
+    return Measured(
         network=traced.network,
-        arch=arch,
-        costs=costs,
         evaluator=evaluator,
         sensitivity=sensitivity,
         data=data.description,
         hashes=hashes,
-        accuracy_depends_on=depends_on,
-        trained=_trained_rung(config, traced, data, evaluator, depends_on) if config.promote else None,
+        depends_on=None if store is None else _accuracy_depends_on(hashes, traced, data, evaluator),
     )
 
 
@@ -271,16 +346,23 @@ def load_network_and_data(
 
 
 def _load_weights(model: str, checkpoint: str | None, module: nn.Module, *, untrained: bool) -> None:
-    from quantloom.demo import CHECKPOINT_FILE, DEMO_DIR
     from quantloom.quant.checkpoint import load_checkpoint
     from quantloom.zoo import MODEL_NAMES
 
     if checkpoint is not None:
-        path = DEMO_DIR / CHECKPOINT_FILE if checkpoint == DEMO else Path(checkpoint)
-        load_checkpoint(path, module)
+        load_checkpoint(_weights_file(checkpoint), module)
     elif not untrained and model.partition(":")[0] in MODEL_NAMES:
         message = f"{model}: no checkpoint is given, and the models of the zoo come without weights"
         raise SearchError(message, hint="name a file of trained weights as `checkpoint`")
+
+
+def _weights_file(checkpoint: str) -> Path:
+    from quantloom.demo import CHECKPOINT_FILE, DEMO_DIR
+    from quantloom.zoo.trained import PREFIX, trained_weights
+
+    if checkpoint == DEMO:
+        return DEMO_DIR / CHECKPOINT_FILE
+    return trained_weights(checkpoint) if checkpoint.startswith(PREFIX) else Path(checkpoint)
 
 
 def _cost_table(
@@ -306,10 +388,9 @@ def _cost_table(
     )
 
 
-def _hashes(config: SearchConfig, traced: TracedModel, data: DataSplits) -> dict[str, str]:
-    """SHA-256 of what the results depend on besides the configuration."""
+def _hashes(traced: TracedModel, data: DataSplits) -> dict[str, str]:
+    """SHA-256 of what accuracies depend on besides the configuration."""
     from quantloom.quant.data import ImageDataset
-    from quantloom.spec.arch import find_arch
     from quantloom.spec.network import dump_network
 
     weights, images = hashlib.sha256(), hashlib.sha256(data.description.encode())
@@ -321,7 +402,6 @@ def _hashes(config: SearchConfig, traced: TracedModel, data: DataSplits) -> dict
             images.update(split.images.numpy().tobytes())
             images.update(split.labels.numpy().tobytes())
     return {
-        "arch": hashlib.sha256(find_arch(config.arch).read_bytes()).hexdigest(),
         "network": hashlib.sha256(dump_network(traced.network).encode()).hexdigest(),
         "weights": weights.hexdigest(),
         "data": images.hexdigest(),

@@ -46,6 +46,6 @@ def test_the_counts_are_met_kept_and_made_anew_when_they_are_of_something_else(
     assert "out/counts.json is not what `reproduce` writes" in damaged.err
     with monkeypatch.context() as patch:  # of other code: made again
         (out / "counts.json").write_text(json.dumps({**stored, "about": {**stored["about"], "key": "other"}}))
-        patch.setattr("quantloom.cli.reproduce._write", lambda table, directory, profile: table)
+        patch.setattr("quantloom.cli.reproduce._write", lambda table, directory, profile, key: table)
         patch.setattr("quantloom.reproduce.ddecs2024._UNIFORM", ("8",))
         assert len(quantloom(*command, "--json").json["counts"]["rows"]) == 28 + 11

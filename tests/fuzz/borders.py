@@ -100,6 +100,7 @@ COMMANDS = (
     "search config.yaml -o out --workers 2 --compare random --limit energy_pj<=2e7 --rules rules.yaml --preset paper",
     "report run --figures svg --point front-01",
     "reproduce ddecs2024 -o out",
+    "reproduce ddecs2024 --part fronts savings --data cifar10:x --arch eyeriss --seeds 2 --images 9 --checkpoint zoo:x",
     "quantize zoo --bits a4w3 --data demo --checkpoint demo --epochs 1 --learning-rate 0.1 --amp off -o out",
     "fetch cifar10 -o out",
     "store ls --all --kind mapping --store results.sqlite",

@@ -14,6 +14,7 @@ import pytest
 
 import quantloom
 from quantloom.report import page
+from quantloom.zoo.trained import CIFAR10
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "quantloom"
@@ -34,7 +35,10 @@ ARROWS: dict[str, set[str]] = {
     "joint_search": {"_core", "errors", "mapper", "quantloom", "report", "store", "whole_files", "workload"},
     "demo": {"errors", "quant", "workload", "zoo"},
     "assemble": {"_core", "demo", "errors", "joint_search", "mapper", "quant", "spec", "store", "workload", "zoo"},
-    "reproduce": {"_core", "errors", "mapper", "report", "spec", "store", "workload"},
+    "reproduce": {
+        *("_core", "assemble", "demo", "errors", "joint_search", "mapper", "quant", "report", "spec", "store"),
+        *("workload", "zoo"),
+    },
     "testing": {"_core", "errors", "mapper", "quant", "joint_search", "spec", "workload", "zoo"},
     "cli": {
         *(
@@ -258,6 +262,12 @@ def test_the_package_holds_the_files_of_the_report() -> None:
     names = {path.name for path in installed("report/page_files/*")}
     assert names == {path.name for path in (PACKAGE / "report" / "page_files").iterdir()}
     assert {"page.html", "page.css", *page._SCRIPTS} == names
+
+
+def test_the_package_holds_the_trained_weights_of_the_zoo() -> None:
+    shipped = {path.stem: path.stat().st_size for path in installed("zoo/*.pt")}
+    assert shipped.keys() == set(CIFAR10)
+    assert all(10**5 < size < 10**6 for size in shipped.values())
 
 
 def test_the_package_holds_small_demo_data() -> None:

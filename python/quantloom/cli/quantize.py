@@ -50,7 +50,9 @@ def add_parser(commands: Subparsers) -> Parser:
         metavar="DATA",
         help="demo, fashion_mnist[:DIR], cifar10:DIR, folder:DIR, or package.module:function (see docs/accuracy.md)",
     )
-    parser.add_argument("--checkpoint", metavar="FILE", help="weights of the float network: a state dict, or demo")
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="weights of the float network: a state dict, zoo:NAME, or demo"
+    )
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write (default: runs/quantize-1, -2, ...)")
     parser.add_argument("--resume", metavar="DIR", help="go on with an interrupted job; give nothing else")
     _add_training(parser)
