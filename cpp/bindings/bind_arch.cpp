@@ -183,6 +183,7 @@ void bind_constraint(py::module_& m) {
                throw Error(ErrorKind::spec, "constraint origin '" + origin + "', expected architecture or mapspace");
              }
              std::vector<FactorConstraint> made;
+             made.reserve(factors.size());
              for (const NamedFactor& factor : factors) made.push_back(make_factor(factor));
              return Constraint{std::move(origin), std::move(level), make_target(target), std::move(made), std::move(inner), std::move(outer),
                                has_permutation, split, std::move(keep), std::move(bypass),

@@ -25,6 +25,7 @@ void raise_python(const Error& error) {
 }  // namespace
 
 void bind_errors(py::module_&) {
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is pybind11's
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);

@@ -40,6 +40,7 @@ std::vector<NamedOptimum> optimize_settings(const Arch& arch, const Workload& wo
                                             const std::vector<std::map<std::string, int>>& settings, const MapperOptions& options,
                                             const py::object& progress) {
   std::vector<std::vector<int>> bits;
+  bits.reserve(settings.size());
   for (const auto& setting : settings) bits.push_back(resolve_bits(workload, setting));
   std::mutex lock;
   SearchState shared;

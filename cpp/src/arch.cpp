@@ -9,6 +9,8 @@
 namespace quantloom {
 namespace {
 
+constexpr Count kLargestBlock = Count{1} << 40;  // batches divide by it in doubles: from 2^53 on a share of a block is lost
+
 [[noreturn]] void fail(const std::string& arch, const std::string& what, const std::string& hint = {}) {
   throw Error(ErrorKind::spec, "architecture '" + arch + "': " + what, hint);
 }
@@ -37,6 +39,9 @@ void check_level(const std::string& arch, const Level& level) {
     fail(arch, at + "word_bits is " + std::to_string(level.word_bits) + ", expected 1 to 4096");
   }
   check_positive(arch, at + "block_words", static_cast<double>(level.block_words));
+  if (level.block_words > kLargestBlock) {
+    fail(arch, at + "block_words is " + std::to_string(level.block_words) + ", expected 1 to " + std::to_string(kLargestBlock));
+  }
   check_positive(arch, at + "cluster_size", static_cast<double>(level.cluster_size));
   if (level.cluster_size > level.instances) {
     fail(arch, at + "cluster_size is " + std::to_string(level.cluster_size) + ", expected at most its " + std::to_string(level.instances) +

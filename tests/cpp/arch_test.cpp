@@ -96,6 +96,9 @@ TEST(Arch, SizesAreChecked) {
   rejects([](Level& level) { level.write_bandwidth = -2; }, "write_bandwidth is -2.000000");
   rejects([](Level& level) { level.shared_bandwidth = std::numeric_limits<double>::infinity(); },
           "shared_bandwidth is inf");
+  Draft wide;
+  wide.levels[0].block_words = (Count{1} << 40) + 1;
+  EXPECT_EQ(wide.error(), "level 'inner': block_words is 1099511627777, expected 1 to 1099511627776");
 }
 
 TEST(Arch, EnergiesAndAreasAreChecked) {

@@ -1,5 +1,6 @@
 // Inputs by the million without Clang: random bytes, and changes of the files of a folder (a corpus of the fuzzer).
 // `random_inputs [--inputs N] [--seed N] [--first N] [FOLDER]`: every input follows from the seed and its number.
+// What breaks the contract is kept in the current folder as found-NUMBER.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -165,7 +166,10 @@ std::uint64_t run(const Arguments& arguments, const std::vector<Input>& known) {
       answered += quantloom::fuzz::run_input(input) ? 1 : 0;
     } catch (const std::exception& error) {
       ++broken;
-      std::printf("input %llu: %s\n", static_cast<unsigned long long>(current), error.what());
+      const std::string name = "found-" + std::to_string(current);
+      std::ofstream(name, std::ios::binary)
+          .write(reinterpret_cast<const char*>(input.data()), static_cast<std::streamsize>(input.size()));
+      std::printf("%s: %s\n", name.c_str(), error.what());
     }
     if ((n + 1) % tenth == 0) {
       if (warm_mib == 0) warm_mib = peak_mib();
