@@ -369,7 +369,9 @@ std::vector<Optimum> optimize(const Arch& arch, const Workload& workload, const 
   if (choose_method(arch, workload, options) == SearchMethod::branch_and_bound) {
     return optimize_exactly(arch, workload, settings, options, std::move(stop), progress);
   }
-  if (options.method == SearchMethod::automatic && can_optimize_on_lattice(arch, workload, options)) {
+  // Beyond that its counts would not be exact, and the divisors of its merged dims take long to find.
+  const bool is_exact = static_cast<double>(workload.macs()) <= kLargestExactCount;
+  if (options.method == SearchMethod::automatic && is_exact && can_optimize_on_lattice(arch, workload, options)) {
     return optimize_on_lattice(arch, workload, settings, options, std::move(stop), progress);
   }
   refuse_endless_walk(arch, workload, options);

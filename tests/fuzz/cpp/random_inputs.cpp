@@ -1,7 +1,10 @@
 // Inputs by the million without Clang: random bytes, and changes of the files of a folder (a corpus of the fuzzer).
 // `random_inputs [--inputs N] [--seed N] [--first N] [FOLDER]`: every input follows from the seed and its number.
-// What breaks the contract is kept in the current folder as found-NUMBER.
+// What breaks the contract, ends the program or takes more than a minute of CPU is kept in the current folder as
+// found-NUMBER.
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,7 +29,7 @@ namespace {
 
 using Input = std::vector<std::uint8_t>;
 
-constexpr unsigned kSecondsEach = 60;
+constexpr int kSecondsEach = 60;
 constexpr std::size_t kLongest = 1400;
 constexpr double kMostGrowthMiB = 64;
 constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15ULL;
@@ -38,18 +41,27 @@ struct Arguments {
   std::string folder;
 };
 
-volatile std::uint64_t current = 0;
+std::uint64_t current = 0;
+Input input;
 
-// What a sanitizer, an assertion, a fault or an endless loop ends with: the number of the input is told first.
-void tell_input(int signal) {
+std::string name_of_current() { return "found-" + std::to_string(current); }
+
+bool keep(const char* name) {
+  const int file = ::open(name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  return file >= 0 && ::write(file, input.data(), input.size()) == static_cast<ssize_t>(input.size());
+}
+
+// What a sanitizer, an assertion, a fault or an endless loop ends with: the input is kept and its number told first.
+void keep_input(int signal) {
   std::array<char, 64> text{};
-  constexpr std::string_view kBefore = "input ";
+  constexpr std::string_view kBefore = "found-";
   std::copy(kBefore.begin(), kBefore.end(), text.begin());
   char* end = std::to_chars(text.data() + kBefore.size(), text.data() + text.size() - 1, current).ptr;
+  const bool kept = keep(text.data());
   *end++ = '\n';
-  static_cast<void>(!::write(STDERR_FILENO, text.data(), static_cast<std::size_t>(end - text.data())));
+  const bool told = ::write(STDERR_FILENO, text.data(), static_cast<std::size_t>(end - text.data())) > 0;
   std::signal(signal, SIG_DFL);
-  static_cast<void>(std::raise(signal));
+  std::raise(kept && told ? signal : SIGKILL);
 }
 
 bool read_number(const char* text, std::uint64_t& out) {
@@ -146,6 +158,13 @@ class Maker {
   const std::vector<Input>& known_;
 };
 
+// Of CPU.
+void limit_time(int seconds) {
+  itimerval timer{};
+  timer.it_value.tv_sec = seconds;
+  setitimer(ITIMER_VIRTUAL, &timer, nullptr);
+}
+
 double peak_mib() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -160,16 +179,14 @@ std::uint64_t run(const Arguments& arguments, const std::vector<Input>& known) {
   double warm_mib = 0;  // after a tenth
   for (std::uint64_t n = 0; n < arguments.inputs; ++n) {
     current = arguments.first + n;
-    const Input input = Maker(arguments.seed * kStep + current, known).make();
-    alarm(kSecondsEach);
+    input = Maker(arguments.seed * kStep + current, known).make();
+    limit_time(kSecondsEach);
     try {
       answered += quantloom::fuzz::run_input(input) ? 1 : 0;
     } catch (const std::exception& error) {
       ++broken;
-      const std::string name = "found-" + std::to_string(current);
-      std::ofstream(name, std::ios::binary)
-          .write(reinterpret_cast<const char*>(input.data()), static_cast<std::streamsize>(input.size()));
-      std::printf("%s: %s\n", name.c_str(), error.what());
+      const std::string name = name_of_current();
+      std::printf("%s: %s%s\n", name.c_str(), error.what(), keep(name.c_str()) ? "" : "; it could not be kept");
     }
     if ((n + 1) % tenth == 0) {
       if (warm_mib == 0) warm_mib = peak_mib();
@@ -179,7 +196,7 @@ std::uint64_t run(const Arguments& arguments, const std::vector<Input>& known) {
       std::fflush(stdout);
     }
   }
-  alarm(0);
+  limit_time(0);
   const double growth = peak_mib() - warm_mib;
   if (growth > kMostGrowthMiB) std::printf("memory grew by %.0f MiB after the first tenth\n", growth);
   return broken + (growth > kMostGrowthMiB ? 1 : 0);
@@ -193,7 +210,7 @@ int main(int count, char** values) {
     std::fprintf(stderr, "usage: %s [--inputs N] [--seed N] [--first N] [FOLDER]\n", values[0]);
     return 2;
   }
-  for (const int signal : {SIGSEGV, SIGABRT, SIGFPE, SIGBUS, SIGILL, SIGALRM}) std::signal(signal, tell_input);
+  for (const int signal : {SIGSEGV, SIGABRT, SIGFPE, SIGBUS, SIGILL, SIGVTALRM}) std::signal(signal, keep_input);
   const std::vector<Input> known = arguments.folder.empty() ? std::vector<Input>{} : read_folder(arguments.folder);
   return run(arguments, known) == 0 ? 0 : 1;
 }
