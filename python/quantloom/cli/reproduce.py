@@ -82,8 +82,8 @@ def _add_front_options(parser: Parser) -> None:
     group.add_argument(
         "--arch", metavar="ARCH", nargs="+", default=["eyeriss", "simba"], help="accelerators (default: eyeriss simba)"
     )
-    group.add_argument("--evaluations", metavar="N", type=count_from(5), help="of each search (default: 30; full: 70)")
-    group.add_argument("--seeds", metavar="N", type=count_from(1), help="runs of each search (default: 2; full: 3)")
+    group.add_argument("--evaluations", metavar="N", type=count_from(5), help="of each search (default: 40; full: 70)")
+    group.add_argument("--seeds", metavar="N", type=count_from(1), help="runs of each search (default: 3)")
     group.add_argument(
         "--images",
         metavar="N",

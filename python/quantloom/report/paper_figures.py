@@ -103,6 +103,7 @@ def _draw_levels(figure: Figure, rows: list[dict[str, Any]]) -> None:
 
 _SEARCH_COLORS = {"front": COLORS[0], "memory_only": COLORS[2], "random": COLORS[3], "no_synergy": COLORS[1]}
 _UNIFORM_COLOR = COLORS[5]
+_SHOWN = 0.3  # below the best accuracy; nobody wants what is lower
 
 
 def _panels(figure: Figure, rows: list[dict[str, Any]]) -> Iterator[tuple[Axes, str, list[dict[str, Any]]]]:
@@ -126,10 +127,9 @@ def _draw_fronts(figure: Figure, rows: list[dict[str, Any]]) -> None:
             for n, seed in enumerate(dict.fromkeys(row["seed"] for row in points)):
                 at = sorted((row[key], row["accuracy_test"]) for row in points if row["seed"] == seed)
                 label = search.replace("_", " ") if n == 0 else None
-                (line,) = axes.plot(
-                    [c for c, _ in at], [a for _, a in at], ".-", color=color, markersize=4, label=label
-                )
-                line.set(linewidth=1.6 if search == "front" else 1.0, zorder=4 if search == "front" else 3)
+                style, width = (".-", 2.4) if search == "front" else (".--", 1.0)  # others may lie on it
+                costs, accuracies = [cost for cost, _ in at], [accuracy for _, accuracy in at]
+                axes.plot(costs, accuracies, style, color=color, linewidth=width, markersize=5, label=label)
         first = min(row["seed"] for row in chosen)
         uniform = [row for row in chosen if row["uniform_bits"] is not None and row["seed"] == first]
         at = [row[key] for row in uniform]
@@ -140,6 +140,9 @@ def _draw_fronts(figure: Figure, rows: list[dict[str, Any]]) -> None:
         axes.set_xlabel("sum of layer EDPs, J·cycles" if key == "sum_edp_j_cycles" else "energy, µJ")
         axes.set_ylabel("accuracy on test")
         axes.set_xlim(left=0)
+        best = max(row["accuracy_test"] for row in chosen)
+        lowest = min(row["accuracy_test"] for row in chosen)
+        axes.set_ylim(max(lowest, best - _SHOWN) - 0.01, best + 0.01)
         axes.legend(fontsize=8, frameon=False, loc="lower right")
 
 

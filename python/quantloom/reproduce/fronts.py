@@ -107,7 +107,7 @@ _WAYS: Final = (
 def sized(profile: Profile) -> dict[str, int]:
     """The sizes of a profile: evaluations, seeds and images of FrontSettings."""
     sizes = {
-        "quick": {"evaluations": 30, "seeds": 2, "images": 500},
+        "quick": {"evaluations": 40, "seeds": 3, "images": 500},
         "full": {"evaluations": 70, "seeds": 3, "images": 1000},
     }
     return sizes[profile]
