@@ -52,6 +52,7 @@ std::vector<NamedCount> count_settings(const Mapspace& space, const std::vector<
                                        const std::string& enumeration, const std::string& model, const std::string& packing,
                                        int psum_bits) {
   std::vector<std::vector<int>> widths;
+  widths.reserve(bits.size());
   for (const Bits& setting : bits) widths.push_back(widths_of(space, setting));
   const CountOptions options{threads, parse_enumeration(enumeration), {}, parse_cost_model(model), parse_packing_rule(packing), psum_bits};
   auto counts = run_interruptible([&](std::stop_token stop) {
@@ -60,6 +61,7 @@ std::vector<NamedCount> count_settings(const Mapspace& space, const std::vector<
     return space.count_many(widths, stoppable);
   });
   std::vector<NamedCount> out;
+  out.reserve(counts.size());
   for (MapspaceCount& count : counts) out.push_back(name_count(space, std::move(count)));
   return out;
 }
@@ -94,6 +96,7 @@ Named<py::int_> describe_sizes(const Mapspace& space) {
 
 std::vector<std::string> name_dims(const Workload& workload, const std::vector<int>& dims) {
   std::vector<std::string> out;
+  out.reserve(dims.size());
   for (const int d : dims) out.push_back(workload.dims()[static_cast<std::size_t>(d)].name);
   return out;
 }

@@ -28,6 +28,7 @@ NamedTensor name_tensor(const Workload& workload, const TensorSpec& tensor) {
 
 Workload make_workload(const std::string& name, const std::vector<NamedTerm>& dims, const std::vector<NamedTensor>& tensors) {
   std::vector<Dim> bounds;
+  bounds.reserve(dims.size());
   for (const auto& [dim, bound] : dims) bounds.push_back({dim, bound});
   std::vector<TensorSpec> specs;
   for (const NamedTensor& tensor : tensors) {
