@@ -13,6 +13,7 @@ namespace quantloom {
 namespace {
 
 constexpr int kMaxSerialBits = 32;
+constexpr Count kLargestRate = Count{1} << 40;  // batches divide by it in doubles: from 2^53 on a share of a cycle is lost
 
 [[noreturn]] void fail(const std::string& arch, const std::string& what) {
   throw Error(ErrorKind::spec, "architecture '" + arch + "': MAC table: " + what);
@@ -109,6 +110,7 @@ void check_mac_table(const std::string& arch, const MacTable& table) {
     if (!std::isfinite(table.energy_pj[i]) || table.energy_pj[i] < 0) fail(arch, "energies must be 0 or more");
     if (table.energy_pj[i] > kLargestQuantity) fail(arch, "energies must be at most 1e100");
     if (table.rate[i].macs < 1 || table.rate[i].cycles < 1) fail(arch, "rates must be above 0");
+    if (table.rate[i].macs > kLargestRate || table.rate[i].cycles > kLargestRate) fail(arch, "rates must be at most 2^40 operations and cycles");
     if (i % columns > 0) check_step(arch, table, i - 1, i);  // NOLINT(clang-analyzer-core.DivideZero): check_widths() refuses it
     if (i >= columns) check_step(arch, table, i - columns, i);
   }

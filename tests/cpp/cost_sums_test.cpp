@@ -75,6 +75,15 @@ void add_cost(const Cost& cost, Sums& out) {
   }
 }
 
+// Every third case with its constraints, by which the outermost level may bypass a tensor, unless they leave nothing.
+std::vector<Mapping> draw_mappings(const Arch& arch, const Workload& workload, std::uint32_t seed) {
+  try {
+    return Mapspace(arch, workload, seed % 3 == 0 ? Selection::all : Selection::free).sample(kMappingsEach, seed);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 void add_case(std::uint32_t seed, CostModel model, Sums& out) {
   CaseMaker maker(seed);
   const bool wide = seed % 4 == 0;
@@ -86,8 +95,7 @@ void add_case(std::uint32_t seed, CostModel model, Sums& out) {
     options.packing = static_cast<PackingRule>(seed % 3);
     options.psum_bits = seed % 5 == 0 ? 12 : 0;
   }
-  // Without the constraints, which leave some of these spaces empty.
-  for (const Mapping& mapping : Mapspace(arch, workload, Selection::free).sample(kMappingsEach, seed)) {
+  for (const Mapping& mapping : draw_mappings(arch, workload, seed)) {
     const Fit fit = check_fit(arch, workload, mapping, bits, options);
     if (fit.fits()) {
       add_cost(evaluate(arch, workload, mapping, bits, options), out);
@@ -111,93 +119,93 @@ void expect_sums(CostModel model, const Sums& expected) {
 }
 
 TEST(CostSums, DefaultModel) {
-  expect_sums(CostModel::default_model, {{"address_energy_pj", 30262.5},
-                                         {"arithmetic_energy_pj", 1182724.4375},
-                                         {"arithmetic_leak_energy_pj", 326826.75},
-                                         {"compute_cycles", 383811},
-                                         {"cycles", 1570518},
-                                         {"elements_per_word", 199369},
-                                         {"energy_per_mac_pj", 224544.21880867385},
-                                         {"fill_elements", 239040},
-                                         {"fill_energy_pj", 663964},
-                                         {"fills", 137611},
-                                         {"final_update_elements", 156679},
-                                         {"fit.have", 57746},
-                                         {"fit.level", -2031},
-                                         {"fit.need", 157776},
-                                         {"holds_partial_sums", 6119},
-                                         {"level.cycles", 2282877},
-                                         {"level.energy_pj", 5781387.5},
-                                         {"level.leak_energy_pj", 728106.75},
-                                         {"level.slowdown", 16438.976208105174},
-                                         {"limiting_level", 1181},
-                                         {"mappings that fit", 7159},
-                                         {"network.energy_pj", 44788.768749999996},
-                                         {"network.fanout", 76044},
-                                         {"network.ingresses", 1165892},
-                                         {"network.link_transfers", 1182},
-                                         {"network.multicast_factor", 64546},
-                                         {"network.num_hops", 4141.2461229946475},
-                                         {"network.spatial_reductions", 16638},
-                                         {"partition_elements", 552247},
-                                         {"read_elements", 980305},
-                                         {"read_energy_pj", 3284630.25},
-                                         {"reads", 604846},
-                                         {"stored_bits", 422806},
-                                         {"temporal_reductions", 178307},
-                                         {"tile_elements", 418882},
-                                         {"update_elements", 375316},
-                                         {"update_energy_pj", 1074424},
-                                         {"updates", 273482},
-                                         {"utilization", 3279.7335400683673},
-                                         {"utilized_clusters", 82650},
-                                         {"utilized_instances", 83664},
-                                         {"utilized_words", 255094}});
+  expect_sums(CostModel::default_model, {{"address_energy_pj", 30692},
+                                         {"arithmetic_energy_pj", 1170895.482421875},
+                                         {"arithmetic_leak_energy_pj", 363212},
+                                         {"compute_cycles", 402886},
+                                         {"cycles", 1582007},
+                                         {"elements_per_word", 197260},
+                                         {"energy_per_mac_pj", 223369.83640568657},
+                                         {"fill_elements", 242786},
+                                         {"fill_energy_pj", 699530.25},
+                                         {"fills", 143818},
+                                         {"final_update_elements", 153647},
+                                         {"fit.have", 58021},
+                                         {"fit.level", -1841},
+                                         {"fit.need", 159453},
+                                         {"holds_partial_sums", 6038},
+                                         {"level.cycles", 2356634},
+                                         {"level.energy_pj", 5844945.625},
+                                         {"level.leak_energy_pj", 751899.875},
+                                         {"level.slowdown", 16305.63727233547},
+                                         {"limiting_level", 1125},
+                                         {"mappings that fit", 7103},
+                                         {"network.energy_pj", 44058.281249999985},
+                                         {"network.fanout", 75246},
+                                         {"network.ingresses", 1163785},
+                                         {"network.link_transfers", 1214},
+                                         {"network.multicast_factor", 63079},
+                                         {"network.num_hops", 3893.5211229946485},
+                                         {"network.spatial_reductions", 15478},
+                                         {"partition_elements", 541274},
+                                         {"read_elements", 968661},
+                                         {"read_energy_pj", 3273405},
+                                         {"reads", 612632},
+                                         {"stored_bits", 419524},
+                                         {"temporal_reductions", 181633},
+                                         {"tile_elements", 403536},
+                                         {"update_elements", 372773},
+                                         {"update_energy_pj", 1089418.5},
+                                         {"updates", 275099},
+                                         {"utilization", 3154.8954411560344},
+                                         {"utilized_clusters", 81090},
+                                         {"utilized_instances", 82110},
+                                         {"utilized_words", 248297}});
 }
 
 TEST(CostSums, Compat) {
-  expect_sums(CostModel::compat, {{"address_energy_pj", 24935.75},
-                                  {"arithmetic_energy_pj", 2121570.5},
+  expect_sums(CostModel::compat, {{"address_energy_pj", 24941.625},
+                                  {"arithmetic_energy_pj", 2057477.5},
                                   {"arithmetic_leak_energy_pj", 0},
-                                  {"compute_cycles", 282864},
-                                  {"cycles", 1132076},
-                                  {"elements_per_word", 351933},
-                                  {"energy_per_mac_pj", 183379.08040967412},
-                                  {"fill_elements", 312510},
-                                  {"fill_energy_pj", 595029.75},
-                                  {"fills", 116103},
+                                  {"compute_cycles", 277079},
+                                  {"cycles", 1132109},
+                                  {"elements_per_word", 350738},
+                                  {"energy_per_mac_pj", 182819.64803361247},
+                                  {"fill_elements", 312211},
+                                  {"fill_energy_pj", 602735.5},
+                                  {"fills", 118674},
                                   {"final_update_elements", 0},
-                                  {"fit.have", 44558},
-                                  {"fit.level", -3357},
-                                  {"fit.need", 118055},
+                                  {"fit.have", 45242},
+                                  {"fit.level", -3129},
+                                  {"fit.need", 119359},
                                   {"holds_partial_sums", 0},
-                                  {"level.cycles", 1653247},
-                                  {"level.energy_pj", 4379731},
-                                  {"level.leak_energy_pj", 367273.5},
-                                  {"level.slowdown", 21624.025606086656},
-                                  {"limiting_level", -633},
-                                  {"mappings that fit", 8563},
-                                  {"network.energy_pj", 52754.625},
-                                  {"network.fanout", 97722},
-                                  {"network.ingresses", 879218.9875000038},
-                                  {"network.link_transfers", 1529},
-                                  {"network.multicast_factor", 80365},
-                                  {"network.num_hops", 97743.42050167518},
-                                  {"network.spatial_reductions", 12700},
-                                  {"partition_elements", 737045},
-                                  {"read_elements", 1218166},
-                                  {"read_energy_pj", 2642351.5},
-                                  {"reads", 474836},
-                                  {"stored_bits", 472491},
-                                  {"temporal_reductions", 97952},
-                                  {"tile_elements", 538363},
-                                  {"update_elements", 470835},
-                                  {"update_energy_pj", 750140.5},
-                                  {"updates", 180511},
-                                  {"utilization", 2503.456367100697},
-                                  {"utilized_clusters", 105069},
-                                  {"utilized_instances", 106347},
-                                  {"utilized_words", 217938}});
+                                  {"level.cycles", 1646053},
+                                  {"level.energy_pj", 4294646.375},
+                                  {"level.leak_energy_pj", 363613.5},
+                                  {"level.slowdown", 21560.20380166991},
+                                  {"limiting_level", -697},
+                                  {"mappings that fit", 8536},
+                                  {"network.energy_pj", 51984},
+                                  {"network.fanout", 97539},
+                                  {"network.ingresses", 853497.9833333371},
+                                  {"network.link_transfers", 1661},
+                                  {"network.multicast_factor", 79041},
+                                  {"network.num_hops", 97674.53869923347},
+                                  {"network.spatial_reductions", 12409},
+                                  {"partition_elements", 718155},
+                                  {"read_elements", 1186666},
+                                  {"read_energy_pj", 2579866.5},
+                                  {"reads", 470228},
+                                  {"stored_bits", 470870},
+                                  {"temporal_reductions", 92874},
+                                  {"tile_elements", 517916},
+                                  {"update_elements", 457521},
+                                  {"update_energy_pj", 723489.25},
+                                  {"updates", 171913},
+                                  {"utilization", 2471.0196992876918},
+                                  {"utilized_clusters", 103671},
+                                  {"utilized_instances", 104988},
+                                  {"utilized_words", 210022}});
 }
 
 }  // namespace

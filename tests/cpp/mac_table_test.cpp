@@ -97,6 +97,10 @@ TEST(MacTable, RefusalsNameThePair) {
   EXPECT_NO_THROW(with_table({{8}, {8}, {1e100}, {{1, 1}}}));
   EXPECT_EQ(refusal_of({{8}, {8}, {1}, {{0, 1}}}), begins + "rates must be above 0");
   EXPECT_EQ(refusal_of({{8}, {8}, {1}, {{1, 0}}}), begins + "rates must be above 0");
+  constexpr Count kMost = Count{1} << 40;
+  EXPECT_NO_THROW(with_table({{8}, {8}, {1}, {{kMost, kMost}}}));
+  EXPECT_EQ(refusal_of({{8}, {8}, {1}, {{kMost + 1, 1}}}), begins + "rates must be at most 2^40 operations and cycles");
+  EXPECT_EQ(refusal_of({{8}, {8}, {1}, {{1, kMost + 1}}}), begins + "rates must be at most 2^40 operations and cycles");
 }
 
 TEST(MacTable, WidthsOfUnitsHaveLimits) {
