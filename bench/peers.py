@@ -1,22 +1,28 @@
-"""A peer's mapper beside quantloom's: CPU seconds for one layer at 8 bits, least EDP, a process for each.
+"""Peers' mappers beside quantloom's: CPU seconds for one layer at 8 bits, a process for each.
 
     pip install zigzag-dse==3.9.1 six    # beside quantloom, or elsewhere: --python PATH
-    python bench/peers.py [--layer TEXT] [--python PATH]
+    pip install accelforge==1.0.467      # Python 3.12, and Debian's graphviz: --accelforge-python PATH
+    git clone https://github.com/Accelergy-Project/accelforge    # for its accelerators: --accelforge CHECKOUT
+    python bench/peers.py [--layer TEXT] [--python PATH] [--accelforge CHECKOUT --accelforge-python PATH] [--limit S]
 
 The peers search their own accelerators with their own cost models (ZigZag: eyeriss_like with the mapping it finds
-itself, temporal mappings by LOMA), so only the orders of magnitude compare. Seconds are of the search alone, without
+itself, temporal mappings by LOMA, least EDP; accelforge: its Eyeriss and Simba, every trade-off of energy and latency,
+exactly), so only the orders of magnitude compare; quantloom: least EDP. Seconds are of the search alone, without
 starting Python and importing. A peer's answer must have an energy and a latency, quantloom's must be proven. A peer
-that is not installed is left out, and named.
+that is not installed is left out, and named; one that takes more than --limit CPU seconds is stopped (>).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from quantloom import Workload, load_arch, optimize
 from quantloom._core import TensorSpec
@@ -41,6 +47,24 @@ with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.std
         dump_folder=folder, loma_show_progress_bar=False,
     )
     seconds = time.process_time() - began
+print(json.dumps({"seconds": seconds, "energy": float(energy), "latency": float(latency)}))
+"""
+ACCELFORGE = """
+import contextlib, json, logging, pathlib, sys, tempfile, time
+import accelforge
+
+logging.disable(logging.CRITICAL)
+accelforge.set_n_parallel_jobs(1)
+with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+    workload = pathlib.Path(folder) / "workload.yaml"
+    workload.write_text(sys.stdin.read())
+    spec = accelforge.Spec.from_yaml(sys.argv[1], str(workload))
+    spec.mapper.metrics = accelforge.Metrics.ENERGY | accelforge.Metrics.LATENCY
+    began = time.process_time()
+    found = spec.map_workload_to_arch(print_progress=False)
+    seconds = time.process_time() - began
+    energy, latency = found.energy(), found.latency()
+    energy, latency = (min(x) if hasattr(x, "__iter__") else x for x in (energy, latency))
 print(json.dumps({"seconds": seconds, "energy": float(energy), "latency": float(latency)}))
 """
 ZIGZAG_MAPPING = "- {name: default, memory_operand_links: {O: O, W: I2, I: I1}}"  # spatial: ZigZag's own choice
@@ -107,6 +131,40 @@ class Layer:
             "padding": [halo, halo],
         }
 
+    def accelforge(self) -> str:
+        """accelforge's workload file."""
+        dims = {"g": self.groups, "c": self.inputs // self.groups, "m": self.outputs // self.groups}
+        dims |= {"p": self.size[1], "q": self.size[0], "r": self.kernel, "s": self.kernel}
+        dims = {dim: extent for dim, extent in dims.items() if extent > 1}
+        windows = {
+            axis: " + ".join(
+                [f"{self.stride} * {position}"] * (position in dims) + [offset] * (offset in dims and position in dims)
+            )
+            for axis, position, offset in (("W", "p", "r"), ("H", "q", "s"))
+        }
+        ranks = {dim.upper(): dim for dim in "gc" if dim in dims} | {a: text for a, text in windows.items() if text}
+        accesses = {
+            "Inputs": ", ".join(f"{rank}: {text}" for rank, text in ranks.items()),
+            "Weights": ", ".join(f"{dim.upper()}: {dim}" for dim in "gcmrs" if dim in dims),
+            "Outputs": ", ".join(f"{dim.upper()}: {dim}" for dim in "gmpq" if dim in dims),
+        }
+        return "\n".join(
+            [
+                "workload:",
+                "  iteration_space_shape:",
+                *(f"    {dim}: 0 <= {dim} < {extent}" for dim, extent in dims.items()),
+                "  bits_per_value: {All: 8}",
+                "  einsums:",
+                "  - name: Layer",
+                "    tensor_accesses:",
+                *(
+                    f"    - {{name: {name}, projection: {{{text}}}{', output: True' if name == 'Outputs' else ''}}}"
+                    for name, text in accesses.items()
+                ),
+                "    renames: {weight: Weights, input: Inputs, output: Outputs}",
+            ]
+        )
+
 
 LAYERS = (
     Layer("first conv 3x3 s2, 3->32 @112", 3, 32, (112, 112), kernel=3, stride=2),
@@ -117,15 +175,31 @@ LAYERS = (
 )
 
 
-def zigzag_seconds(layer: Layer, python: str) -> float:
-    """CPU seconds of ZigZag for a layer. Ends the program with ZigZag's own words if it fails."""
-    command = [python, "-c", ZIGZAG, ZIGZAG_MAPPING]
-    done = subprocess.run(command, input=json.dumps(layer.zigzag()), capture_output=True, text=True, check=False)
+def peer_seconds(command: list[str], layer: str, text: str, limit: int) -> str:
+    """CPU seconds of a peer for a layer, `>limit` if it was stopped. Ends with the peer's own words if it fails."""
+    done = subprocess.run(
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)),
+    )
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f">{limit}"
     if done.returncode != 0:
-        sys.exit(f"ZigZag failed on {layer.name} (exit {done.returncode}):\n{done.stderr[-2000:]}")
+        sys.exit(f"{command[0]} failed on {layer} (exit {done.returncode}):\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout)
     assert min(found["energy"], found["latency"]) > 0, found
-    return found["seconds"]
+    return f"{found['seconds']:.4g}"
+
+
+def zigzag_seconds(layer: Layer, python: str, limit: int) -> str:
+    return peer_seconds([python, "-c", ZIGZAG, ZIGZAG_MAPPING], layer.name, json.dumps(layer.zigzag()), limit)
+
+
+def accelforge_seconds(layer: Layer, python: str, arch: Path, limit: int) -> str:
+    return peer_seconds([python, "-c", ACCELFORGE, str(arch)], layer.name, layer.accelforge(), limit)
 
 
 def quantloom_seconds(layer: Layer, arch: str) -> float:
@@ -144,27 +218,42 @@ def measure(layer: Layer, arch_name: str) -> float:
     return seconds
 
 
+def version_of(package: str, python: str) -> str:
+    """A peer's version, empty and said so if it is not installed."""
+    asked = f"import importlib.metadata as m; print(m.version({package!r}))"
+    found = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=False).stdout.strip()
+    print(f"{package} {found}" if found else f"{package} is not installed: pip install {package}")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layer", default="", help="a part of the names of the layers to measure")
     parser.add_argument("--python", default=sys.executable, help="the Python that has the peers installed")
+    parser.add_argument("--accelforge", metavar="CHECKOUT", type=Path, help="accelforge's repository")
+    parser.add_argument("--accelforge-python", default=sys.executable, help="the Python that has accelforge installed")
+    parser.add_argument("--limit", metavar="S", type=int, default=300, help="CPU seconds of a peer for a layer")
     parser.add_argument("--measure", choices=ARCHS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     layers = [layer for layer in LAYERS if options.layer in layer.name]
     if options.measure:
         print(measure(layers[0], options.measure))
         return
-    asked = "import importlib.metadata as m; print(m.version('zigzag-dse'))"
-    version = subprocess.run([options.python, "-c", asked], capture_output=True, text=True, check=False).stdout.strip()
-    print(f"ZigZag {version}" if version else "ZigZag is not installed: pip install zigzag-dse")
-    columns = [f"quantloom {arch}" for arch in ARCHS] + (["ZigZag eyeriss_like"] if version else [])
+    zigzag = version_of("zigzag-dse", options.python)
+    accelforge = version_of("accelforge", options.accelforge_python) if options.accelforge else ""
+    columns = [f"quantloom {arch}" for arch in ARCHS]
+    columns += ["ZigZag eyeriss_like"] if zigzag else []
+    columns += [f"accelforge {arch}" for arch in ARCHS] if accelforge else []
     print("| layer | " + " | ".join(f"{column}, s" for column in columns) + " |")
     print("|---" * (1 + len(columns)) + "|")
     for layer in layers:
-        seconds = [quantloom_seconds(layer, arch) for arch in ARCHS]
-        if version:
-            seconds.append(zigzag_seconds(layer, options.python))
-        print(f"| {layer.name} | " + " | ".join(f"{figure:.4g}" for figure in seconds) + " |", flush=True)
+        seconds = [f"{quantloom_seconds(layer, arch):.4g}" for arch in ARCHS]
+        if zigzag:
+            seconds.append(zigzag_seconds(layer, options.python, options.limit))
+        for arch in ARCHS if accelforge else ():
+            file = options.accelforge / "examples" / "arches" / f"{arch}.yaml"
+            seconds.append(accelforge_seconds(layer, options.accelforge_python, file, options.limit))
+        print(f"| {layer.name} | " + " | ".join(seconds) + " |", flush=True)
 
 
 if __name__ == "__main__":

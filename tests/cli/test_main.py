@@ -39,6 +39,7 @@ def test_help_and_version_are_results(quantloom: Run) -> None:
             "unknown option `--arhc`, did you mean `--arch`?",
         ),
         (["map", "network.yaml", "--arch", "eyeriss", "--obj", "edp"], "unknown option `--obj`"),
+        (["show", "arch", "eyeriss", "--force"], "hint: unknown option `--force`\n"),  # not: `--arch`
         (
             ["map", "network.yaml", "--arch", "eyeriss", "--objective", "epd"],
             "unknown objective `epd`, did you mean `edp`?",

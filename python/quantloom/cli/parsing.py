@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeAlias, TypedDict
 
 from quantloom import _core
@@ -92,18 +92,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and, for each unknown option, the nearest known one; exit with code 2."""
         known = [option for action in self._actions for option in action.option_strings]
+        names = {option.lstrip("-"): option for option in known}  # all options have dashes: they make none alike
         hints = [
-            f"\n  hint: unknown option `{word}`{closest(word, known)}"
+            f"\n  hint: unknown option `{word}`{closest(word.lstrip('-'), names, names)}"
             for word in (word.partition("=")[0] for word in self._seen)
             if word.startswith("--") and word != "--" and word not in known
         ]
         self.exit(2, f"{self.format_usage()}{self.prog}: error: {message}{''.join(hints)}\n")
 
 
-def closest(word: str, known: Iterable[str]) -> str:
-    """`, did you mean `x`?`, or nothing if no known word is near."""
+def closest(word: str, known: Iterable[str], shown: Mapping[str, str] | None = None) -> str:
+    """`, did you mean `x`?`, or nothing if no known word is near. shown: what to say for a known word."""
     near = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean `{near[0]}`?" if near else ""
+    return f", did you mean `{near[0] if shown is None else shown[near[0]]}`?" if near else ""
 
 
 def choice(what: str, known: Sequence[str]) -> Callable[[str], str]:
