@@ -38,7 +38,7 @@ import quantloom.report.figures
 from quantloom.cli.main import main as quantloom
 from quantloom.joint_search.promotion import TrainedRung
 from quantloom.quant.data import DataSplits, ImageDataset
-from quantloom.testing.toy_search import ToyEvaluator, ToySensitivity, toy_inputs, toy_network
+from quantloom.testing.toy_search import ToyEvaluator, ToyEvaluatorMaker, ToySensitivity, toy_inputs, toy_network
 from quantloom.whole_files import sync
 
 LAYERS = 6
@@ -57,27 +57,6 @@ NETWORK = "name: chain\ninput_shape: [4, 8, 8]\nedges:\n" + "".join(
 
 
 @dataclasses.dataclass(frozen=True)
-class Maker:
-    """Makes the evaluator in a worker."""
-
-    pause_s: float
-
-    def __call__(self) -> ToyEvaluator:
-        return Slow(ToySensitivity(toy_network(LAYERS)), pause_s=self.pause_s)
-
-
-@dataclasses.dataclass
-class Slow(ToyEvaluator):
-    """Takes some time for each accuracy."""
-
-    pause_s: float = 0.0
-
-    def accuracy(self, assignment):
-        time.sleep(self.pause_s)
-        return ToyEvaluator.accuracy(self, assignment)
-
-
-@dataclasses.dataclass(frozen=True)
 class TrainerMaker:
     """Makes what stands for training: as slow, and half of the errors are gone."""
 
@@ -87,9 +66,9 @@ class TrainerMaker:
         return Trained(ToySensitivity(toy_network(LAYERS)), pause_s=self.pause_s)
 
 
-class Trained(Slow):
+class Trained(ToyEvaluator):
     def accuracy(self, assignment):
-        return 0.5 + 0.5 * Slow.accuracy(self, assignment)
+        return 0.5 + 0.5 * ToyEvaluator.accuracy(self, assignment)
 
 
 def net() -> nn.Module:
@@ -221,8 +200,8 @@ def live(arguments: list[str], pause_s: float) -> int:
     os.dup2(said, 2)
     inputs = dataclasses.replace(
         toy_inputs(LAYERS),
-        evaluator=Maker(pause_s)(),
-        make_evaluator=Maker(pause_s),
+        evaluator=ToyEvaluatorMaker(LAYERS, pause_s)(),
+        make_evaluator=ToyEvaluatorMaker(LAYERS, pause_s),
         accuracy_depends_on={"evaluator": "toy", "model": "toy"},
         trained=TrainedRung(
             name="toy-trained",
@@ -233,7 +212,7 @@ def live(arguments: list[str], pause_s: float) -> int:
     )
     with (
         mock.patch("quantloom.assemble.prepare", return_value=inputs),
-        mock.patch("quantloom.assemble._EvaluatorMaker", return_value=Maker(pause_s)),
+        mock.patch("quantloom.assemble._EvaluatorMaker", return_value=ToyEvaluatorMaker(LAYERS, pause_s)),
         mock.patch("quantloom.joint_search.front.Front.plot", lambda front, path: path.write_bytes(b"")),
         mock.patch("quantloom.quant.training_state.StateFile.is_due", return_value=True),
         mock.patch("quantloom.whole_files.sync", slow_sync),

@@ -1,10 +1,9 @@
-"""Evaluators that die, fail or take their time where they run; importable, so that other processes can have them."""
+"""Evaluators that die or fail where they run; importable, so that other processes can have them."""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,6 @@ from quantloom.errors import DataError
 from quantloom.joint_search.problem import AccuracyEvaluator
 from quantloom.testing.toy_search import ToyEvaluator, ToySensitivity, toy_network
 from quantloom.workload.network import BitAssignment
-
-
-class Slow(ToyEvaluator):
-    """Takes 50 ms for an accuracy."""
-
-    def accuracy(self, assignment: BitAssignment) -> float:
-        time.sleep(0.05)
-        return ToyEvaluator.accuracy(self, assignment)
 
 
 @dataclass

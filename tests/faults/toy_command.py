@@ -9,36 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from pathlib import Path
 from unittest import mock
 
 from quantloom.cli.main import main
-from quantloom.testing.toy_search import ToyEvaluator, ToySensitivity, toy_inputs, toy_network
+from quantloom.testing.toy_search import ToyEvaluatorMaker, toy_inputs
 
 LAYERS = 4
-PAUSE_S = 0.0
-
-
-class Maker:
-    """Makes the evaluator in a worker."""
-
-    def __init__(self, pause_s: float) -> None:
-        self.pause_s = pause_s
-
-    def __call__(self) -> ToyEvaluator:
-        return Slow(ToySensitivity(toy_network(LAYERS)), pause_s=self.pause_s)
-
-
-@dataclasses.dataclass
-class Slow(ToyEvaluator):
-    """Takes some time for each accuracy."""
-
-    pause_s: float = 0.0
-
-    def accuracy(self, assignment):
-        time.sleep(self.pause_s)
-        return ToyEvaluator.accuracy(self, assignment)
 
 
 def without_picture(front: object, path: Path) -> None:
@@ -53,7 +30,7 @@ if __name__ == "__main__":
             pause_s = float(value) / 1e3
         else:
             exec(value)
-    maker = Maker(pause_s)
+    maker = ToyEvaluatorMaker(LAYERS, pause_s)
     inputs = dataclasses.replace(
         toy_inputs(LAYERS),
         evaluator=maker(),

@@ -100,18 +100,13 @@ def test_a_line_cut_at_each_of_its_bytes_is_dropped(finished, tmp_path):
 def test_a_process_killed_without_warning_loses_nothing(finished, tmp_path):
     directory = tmp_path / "killed"
     program = f"""
-import dataclasses, pathlib, time
+import dataclasses, pathlib
 from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.run import run_search
 from quantloom.testing.toy_search import ToyEvaluator, toy_inputs
 
-class Slow(ToyEvaluator):
-    def accuracy(self, assignment):
-        time.sleep(0.05)
-        return super().accuracy(assignment)
-
 inputs = toy_inputs(4)
-inputs = dataclasses.replace(inputs, evaluator=Slow(inputs.sensitivity))
+inputs = dataclasses.replace(inputs, evaluator=ToyEvaluator(inputs.sensitivity, pause_s=0.05))
 config = SearchConfig(model="toy", arch="toy", evaluations=40, population=10, seeds=6)
 run_search(config, inputs, directory=pathlib.Path({str(directory)!r}))
 """

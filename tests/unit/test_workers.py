@@ -106,11 +106,11 @@ import dataclasses, sys
 from pathlib import Path
 from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.run import run_search
-from quantloom.testing.toy_search import toy_inputs
+from quantloom.testing.toy_search import ToyEvaluatorMaker, toy_inputs
 from worker_evaluators import Maker
 
 if __name__ == "__main__":
-    inputs = dataclasses.replace(toy_inputs(4), make_evaluator=Maker("Slow"))
+    inputs = dataclasses.replace(toy_inputs(4), make_evaluator=ToyEvaluatorMaker(4, pause_s=0.05))
     config = SearchConfig(model="toy", arch="toy", evaluations=40, population=10, seeds=6)
     run_search(config, inputs, directory=Path(sys.argv[1]), workers=2)
 """

@@ -7,6 +7,7 @@ are truly good.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,16 @@ from quantloom.workload.bits import BitWidths
 from quantloom.workload.layer import conv_workload
 from quantloom.workload.network import BitAssignment, Edge, Layer, Network
 
-__all__ = ["TOY_BITS", "ToyCosts", "ToyEvaluator", "ToySensitivity", "toy_arch", "toy_inputs", "toy_network"]
+__all__ = [
+    "TOY_BITS",
+    "ToyCosts",
+    "ToyEvaluator",
+    "ToyEvaluatorMaker",
+    "ToySensitivity",
+    "toy_arch",
+    "toy_inputs",
+    "toy_network",
+]
 
 TOY_BITS = (2, 3, 4, 5, 8)
 
@@ -116,16 +126,18 @@ class ToySensitivity:
 
 @dataclass(slots=True)
 class ToyEvaluator:
-    """Accuracy 0.95 * exp(-loss) with the sensitivities' loss; slightly less on the test split."""
+    """Accuracy 0.95 * exp(-loss) with the sensitivities' loss, after a pause; slightly less on the test split."""
 
     sensitivity: ToySensitivity
     name: str = "toy"
     asked: list[BitAssignment] = field(default_factory=list)
     """Every assignment whose accuracy was asked for, in order."""
+    pause_s: float = 0.0
 
     def accuracy(self, assignment: BitAssignment) -> float:
         """Return the accuracy on the validation split, and remember the question."""
         self.asked.append(assignment)
+        time.sleep(self.pause_s)
         column = {b: i for i, b in enumerate(self.sensitivity.bits)}
         loss = sum(self.sensitivity.weights[i, column[b]] for i, b in enumerate(assignment.weights))
         loss += sum(self.sensitivity.groups[i, column[b]] for i, b in enumerate(assignment.groups))
@@ -142,6 +154,18 @@ class ToyEvaluator:
     def float_accuracy_test(self) -> float:
         """Return 0.99 * 0.95."""
         return 0.99 * 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class ToyEvaluatorMaker:
+    """Makes the toy's evaluator, in whatever process it is called."""
+
+    layers: int
+    pause_s: float = 0.0
+
+    def __call__(self) -> ToyEvaluator:
+        """Return an evaluator of its own."""
+        return ToyEvaluator(ToySensitivity(toy_network(self.layers)), pause_s=self.pause_s)
 
 
 def toy_inputs(layers: int = 3, *, residual: bool = False, seed: int = 0) -> SearchInputs:
