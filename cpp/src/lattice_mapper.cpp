@@ -134,7 +134,7 @@ class Solver {
   lattice::Search& search_of(int worker) {
     auto& search = searches_[static_cast<std::size_t>(worker)];
     if (!search && problem_.window.tensor() >= 0)
-      search = std::make_unique<lattice::WindowSearch>(problem_, table_, class_);
+      search = std::make_unique<lattice::WindowSearch>(problem_, table_, class_, most_entries_);
     if (!search) search = std::make_unique<lattice::Search>(problem_, table_, class_, most_entries_);
     return *search;
   }
@@ -151,38 +151,47 @@ class Solver {
     return out;
   }
 
-  // Raises the bounds of groups, in the order of their first candidates, until one that was raised comes before all
-  // that were not. False if there is nothing to raise them.
+  // False if there is nothing to raise the bounds with. Those of a window's layer depend much on which level has which lanes, so they are raised
+  // once more for single choices.
   bool tighten(std::vector<Candidate>& candidates, const std::stop_token& stop) {
     if (candidates.empty() || !search_of(0).has_joint_bound(lanes_[candidates.front().lanes])) return false;
-    std::vector<std::size_t> order;  // the first candidate of each group
-    std::vector<double> joint_pj(groups_.size(), -1);
+    raise(candidates, stop, groups_.size(), [](const Candidate& candidate) { return candidate.group; }, [&](std::size_t group) { return groups_[group]; });
+    if (problem_.window.tensor() >= 0) {
+      raise(candidates, stop, lanes_.size(), [](const Candidate& candidate) { return candidate.lanes; },
+            [&](std::size_t lanes) { return std::vector<const lattice::Lanes*>{&lanes_[lanes]}; });
+    }
+    return true;
+  }
+
+  // Raises the bounds of sets of candidates, in the order of their first ones, until one that was raised comes before all that were not.
+  template <class Set, class Choices>
+  void raise(std::vector<Candidate>& candidates, const std::stop_token& stop, std::size_t sets, const Set& set_of, const Choices& choices) {
+    std::vector<std::size_t> order;  // the first candidate of each set
+    std::vector<double> joint_pj(sets, -1);
     for (std::size_t i = 0; i < candidates.size(); ++i) {
-      double& joint = joint_pj[candidates[i].group];
+      double& joint = joint_pj[set_of(candidates[i])];
       if (joint < 0) order.push_back(i);
       joint = 0;
     }
-    const auto raise = [&](Candidate& candidate) {
-      candidate.bounds.energy_pj = std::max(candidate.bounds.energy_pj, joint_pj[candidate.group]);
+    const auto raised = [&](Candidate candidate) {
+      candidate.bounds.energy_pj = std::max(candidate.bounds.energy_pj, joint_pj[set_of(candidate)]);
       candidate.objective = objective_value(options_.objective, candidate.bounds.energy_pj, candidate.bounds.cycles);
+      return candidate;
     };
     Candidate least{kInfinity, {}, 0, 0};
     for (std::size_t i = 0; i < order.size() && !stop.stop_requested(); i += kBatch) {
       if (options_.objective != Objective::pareto && is_before(least, candidates[order[i]])) break;
       const std::size_t count = std::min(kBatch, order.size() - i);
       for_each_chunk(static_cast<int>(count), threads_, stop, [&](int chunk, int worker) {
-        const std::size_t group = candidates[order[i + static_cast<std::size_t>(chunk)]].group;
-        joint_pj[group] = search_of(worker).joint_bound_pj(groups_[group]);
+        const std::size_t set = set_of(candidates[order[i + static_cast<std::size_t>(chunk)]]);
+        joint_pj[set] = search_of(worker).joint_bound_pj(choices(set));
       });
-      for (Candidate candidate : candidates) {
-        if (joint_pj[candidate.group] <= 0) continue;
-        raise(candidate);
-        if (is_before(candidate, least)) least = candidate;
+      for (const Candidate& candidate : candidates) {
+        if (joint_pj[set_of(candidate)] > 0 && is_before(raised(candidate), least)) least = raised(candidate);
       }
     }
-    std::for_each(candidates.begin(), candidates.end(), raise);
+    for (Candidate& candidate : candidates) candidate = raised(candidate);
     std::stable_sort(candidates.begin(), candidates.end(), is_before);
-    return true;
   }
 
   // `count` candidates from the first on, each from the same best; merged in order. Those that may hold anything better

@@ -17,9 +17,11 @@ bool is_prime(Count n) {
 
 }  // namespace
 
-Onward::Onward(const Problem& problem, const Prices& prices, std::size_t most_entries)
+Onward::Onward(const Problem& problem, const Prices& prices, Sweeps* sweeps, std::size_t most_entries)
     : problem_(problem),
       prices_(prices),
+      sweeps_(sweeps),
+      window_(problem.window.tensor()),
       most_entries_(most_entries),
       levels_(static_cast<std::size_t>(problem.num_levels())),
       tensors_(static_cast<std::size_t>(problem.num_tensors())) {
@@ -32,6 +34,9 @@ Onward::Onward(const Problem& problem, const Prices& prices, std::size_t most_en
     below_[t][levels_] = copies_[t].size();
     stride_[t] = states_;
     states_ *= copies_[t].size();
+    for (std::size_t d = 0; d < problem.dims.size(); ++d) {
+      if ((problem.dims[d].relevant >> t & 1U) == 0) irrelevant_dims_[t] |= 1U << d;
+    }
     open_stride_[t] = t == 0 ? 1 : open_stride_[t - 1] * (copies_[t - 1].size() + 1);
   }
 }
@@ -95,7 +100,7 @@ void Onward::begin(const Lanes& lanes) {
             static_cast<std::size_t>(multiple - divisors[d].begin() - static_cast<std::ptrdiff_t>(i)) * stride;
         for (std::size_t at = i * stride; at < shapes_; at += outer) {
           merges_.push_back({static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(distance),
-                             static_cast<std::uint32_t>(stride)});
+                             static_cast<std::uint32_t>(stride), static_cast<std::uint32_t>(d)});
         }
       }
     }
@@ -109,6 +114,10 @@ void Onward::begin(const Lanes& lanes) {
     takes_[t].assign(count, {kInfinity, kInfinity});
     first_[t].assign(count, kInfinity);
   }
+  if (window_ < 0) return;
+  swept_.assign(copies_[static_cast<std::size_t>(window_)].size(), Row(shapes_, kInfinity));
+  swept_once_ = swept_;
+  has_window_lanes_ = {};
 }
 
 void Onward::admit(const Lanes& lanes) {
@@ -120,6 +129,58 @@ void Onward::admit(const Lanes& lanes) {
     }
   }
   for (std::size_t t = 0; t < tensors_; ++t) admit_links(t);
+  if (window_ >= 0) admit_sweeps(lanes);
+}
+
+// What the copies of the tensor with a window move, where they fit.
+void Onward::admit_sweeps(const Lanes& lanes) {
+  const auto w = static_cast<std::size_t>(window_);
+  const std::size_t dims = problem_.dims.size();
+  Extents within{};
+  Extents whole{};  // of what passes through one instance
+  within.fill(1);
+  for (std::size_t d = 0; d < dims; ++d) whole[d] = problem_.dims[d].bound;
+  for (std::size_t l = 0; l < levels_; ++l) {
+    for (std::size_t d = 0; d < dims; ++d) {
+      within[d] *= lanes[l][d];
+      if (lanes[l][d] == 1 || problem_.window.rank(d) < 0) continue;
+      for (std::size_t c = 0; c < l; ++c) {
+        for (std::size_t outer = l; outer < levels_; ++outer) has_window_lanes_[c][outer] = true;
+      }
+    }
+    const std::size_t copy = below(w, l);
+    if (below(w, l + 1) == copy) continue;
+    const auto& capacity = problem_.parts.arch.level(static_cast<int>(l)).capacity_words;
+    double alone = 1;
+    for (std::size_t d = 0; d < dims; ++d) {
+      for (std::size_t outer = l + 1; outer < levels_; ++outer) whole[d] /= lanes[outer][d];
+      if (problem_.window.is_alone(d)) alone *= static_cast<double>(whole[d]);
+    }
+    const auto least = static_cast<double>(prices_.distinct(window_, static_cast<int>(l)));
+    for (std::size_t s = 0; s < shapes_; ++s) {
+      Extents tile{};
+      Shape shape{};
+      for (std::size_t d = 0; d < dims; ++d) {
+        tile[d] = extents_[s][d] * within[d];
+        shape[d] = problem_.dims[d].index(tile[d]);
+      }
+      if (capacity && prices_.least_tile_words(window_, static_cast<int>(l), problem_.window.tile(tile)) > *capacity)
+        continue;
+      const auto code = sweeps_->code(shape);
+      const auto lower = [&](double& to, Count irrelevant) {
+        to = std::min(to, std::max(least, alone * sweeps_->least(static_cast<int>(l), code, irrelevant)));
+      };
+      lower(swept_[copy][s], static_cast<Count>(irrelevant_[w][s]));
+      lower(swept_once_[copy][s], 1);
+    }
+    for (std::size_t d = 0; d < dims; ++d) whole[d] = problem_.dims[d].bound;
+  }
+}
+
+// Elements that a copy with this tile moves, as links price them, if no loops irrelevant to the tensor lie innermost
+// outside of it.
+double Onward::moves(std::size_t tensor, std::size_t copy, std::size_t shape) const {
+  return static_cast<int>(tensor) == window_ ? swept_[copy][shape] : irrelevant_[tensor][shape];
 }
 
 void Onward::admit_links(std::size_t t) {
@@ -133,11 +194,18 @@ void Onward::admit_links(std::size_t t) {
   for (std::size_t q = 0; q < count; ++q) {
     const int parent = static_cast<int>(copies_[t][q]);
     for (; level <= parent; ++level) needs *= static_cast<double>(prices_.relevant_lanes(tensor, level));
+    if (tensor == window_) needs = static_cast<double>(prices_.steps()) * prices_.window_lanes(0, parent);
     const Prices::Line taken = prices_.taken_line(tensor, parent, kUnits);
     lower(takes_[t][q], {taken.slope, taken.offset});
     first_[t][q] = std::min(first_[t][q], taken.slope * needs + taken.offset);
     for (std::size_t c = 0; c < q; ++c) {
       const int child = static_cast<int>(copies_[t][c]);
+      if (tensor == window_) {
+        lower(links_[t][c * count + q], {prices_.filled_slope(tensor, child, kUnits) +
+                                             taken.slope * prices_.window_lanes_of_copy(child + 1, parent),
+                                         taken.offset});
+        continue;
+      }
       const double filled =
           prices_.filled_slope(tensor, child, kUnits) * static_cast<double>(prices_.distinct(tensor, child));
       lower(links_[t][c * count + q], {filled + taken.slope * static_cast<double>(prices_.distinct(tensor, parent)),
@@ -180,9 +248,10 @@ void Onward::for_each_state(const std::array<std::size_t, kMaxLatticeTensors>& f
   }
 }
 
-// Each entry becomes the least of all whose shapes are multiples of its own.
-void Onward::spread(double* row) const {
+// Each entry becomes the least of all whose shapes are multiples of its own in these dims.
+void Onward::spread(double* row, std::uint32_t dims) const {
   for (const Merge& merge : merges_) {
+    if ((dims >> merge.dim & 1U) == 0) continue;
     double* to = row + merge.at;
     const double* from = to + merge.distance;
     for (std::uint32_t i = 0; i < merge.length; ++i) to[i] = std::min(to[i], from[i]);
@@ -194,6 +263,7 @@ void Onward::step_inwards(std::size_t level) {
   const Row& next = tables_[level + 1];
   Row& out = tables_[level];
   out = next;  // no loops at this level: copies stay open, or are taken by one of this level as it was said
+  if (window_ >= 0) take_without_loops(level);
   std::array<std::size_t, kMaxLatticeTensors> split{};
   std::array<std::size_t, kMaxLatticeTensors> all{};
   for (std::size_t t = 0; t < tensors_; ++t) {
@@ -203,7 +273,7 @@ void Onward::step_inwards(std::size_t level) {
   const auto row = [&](std::size_t state) { return work_.data() + state * shapes_; };
   for_each_state(split, all, [&](std::size_t state) {
     std::copy_n(next.data() + state * shapes_, shapes_, row(state));
-    spread(row(state));
+    spread(row(state), ~0U);
   });
   end_runs(level, -1);
   // The loops are the run of tensor u.
@@ -219,16 +289,54 @@ void Onward::step_inwards(std::size_t level) {
         std::fill_n(to, shapes_, kInfinity);
         for (std::size_t q = split[u]; q < count; ++q) {
           const Link link = links_[u][c * count + q];
-          const double* from = next.data() + (state + q * stride_[u]) * shapes_;
-          for (std::size_t s = 0; s < shapes_; ++s)
-            to[s] = std::min(to[s], link.fixed + link.slope * irrelevant_[u][s] + from[s]);
+          if (static_cast<int>(u) == window_) {
+            // First the run, then the other loops: what they bring depends on the tile.
+            const double* from = row(state + q * stride_[u]);
+            for (std::size_t s = 0; s < shapes_; ++s)
+              to[s] = std::min(to[s], link.fixed + link.slope * swept_[c][s] + from[s]);
+            if (copies_[u][q] != level || !has_window_lanes_[copies_[u][c]][level]) continue;
+            // The run goes on, and lanes make a copy of this level of use.
+            const double* at_once = next.data() + (state + q * stride_[u]) * shapes_;
+            for (std::size_t s = 0; s < shapes_; ++s)
+              to[s] = std::min(to[s], link.fixed + link.slope * swept_once_[c][s] + at_once[s]);
+          } else {
+            const double* from = next.data() + (state + q * stride_[u]) * shapes_;
+            for (std::size_t s = 0; s < shapes_; ++s)
+              to[s] = std::min(to[s], link.fixed + link.slope * irrelevant_[u][s] + from[s]);
+          }
         }
-        spread(to);
+        if (static_cast<int>(u) != window_) spread(to, ~0U);
+        if (window_ < 0) continue;
+        // Or all loops are its run, which goes on.
+        const double* still = next.data() + (state + c * stride_[u]) * shapes_;
+        for (std::size_t s = 0; s < shapes_; ++s) to[s] = std::min(to[s], still[s]);
+        spread(to, irrelevant_dims_[u]);
       }
     });
     end_runs(level, static_cast<int>(u));
   }
   drop_unfit(level);
+}
+
+// A copy that lanes of the window's dims separate from the next inner one can be of use without loops in between.
+void Onward::take_without_loops(std::size_t level) {
+  const auto w = static_cast<std::size_t>(window_);
+  const std::size_t q = below(w, level);
+  if (below(w, level + 1) == q) return;
+  const std::size_t count = copies_[w].size();
+  std::array<std::size_t, kMaxLatticeTensors> first{};
+  std::array<std::size_t, kMaxLatticeTensors> last{};
+  for (std::size_t t = 0; t < tensors_; ++t) last[t] = t == w ? 1 : copies_[t].size();
+  for_each_state(first, last, [&](std::size_t state) {
+    const double* from = tables_[level + 1].data() + (state + q * stride_[w]) * shapes_;
+    for (std::size_t c = 0; c < q; ++c) {
+      if (!has_window_lanes_[copies_[w][c]][level]) continue;
+      const Link link = links_[w][c * count + q];
+      double* to = tables_[level].data() + (state + c * stride_[w]) * shapes_;
+      for (std::size_t s = 0; s < shapes_; ++s)
+        to[s] = std::min(to[s], link.fixed + link.slope * swept_once_[c][s] + from[s]);
+    }
+  });
 }
 
 // Loops of this level end all runs but that of `running`, which has rows for each of its copies in work_.
@@ -269,7 +377,7 @@ void Onward::close_others(std::size_t level, int running) {
           const Link link = links_[t][c * count + q];
           const double* from = work_.data() + (state + q * stride_[t]) * shapes_;
           for (const std::uint32_t s : shapes)
-            to[s] = std::min(to[s], link.fixed + link.slope * irrelevant_[t][s] + from[s]);
+            to[s] = std::min(to[s], link.fixed + link.slope * moves(t, c, s) + from[s]);
         }
       }
     });
@@ -308,9 +416,12 @@ void Onward::list_fitting() {
 
 Count Onward::least_words(std::size_t tensor, std::size_t level, std::size_t shape) const {
   Count tile = 1;
+  Extents extents{};
   for (std::size_t d = 0; d < problem_.dims.size(); ++d) {
-    if ((problem_.dims[d].relevant >> tensor & 1U) != 0) tile *= extents_[shape][d] * lanes_within_[level][d];
+    extents[d] = extents_[shape][d] * lanes_within_[level][d];
+    if ((problem_.dims[d].relevant >> tensor & 1U) != 0) tile *= extents[d];
   }
+  if (static_cast<int>(tensor) == window_) tile = problem_.window.tile(extents);
   return prices_.least_tile_words(static_cast<int>(tensor), static_cast<int>(level), tile);
 }
 
@@ -374,6 +485,7 @@ double Onward::least_pj(int level, int first, const Shape& shape, std::uint32_t 
     for (std::size_t q = below(t, static_cast<std::size_t>(first)); q < copies_[t].size(); ++q) {
       for (; from <= static_cast<int>(copies_[t][q]); ++from)
         lanes *= static_cast<double>(prices_.relevant_lanes(static_cast<int>(t), from));
+      if (static_cast<int>(t) == window_) lanes = prices_.window_lanes(first, static_cast<int>(copies_[t][q]));
       price[t][q] = takes_[t][q].fixed + takes_[t][q].slope * lanes * static_cast<double>(needs[t]);
       least = std::min(least, price[t][q]);
     }

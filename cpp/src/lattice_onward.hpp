@@ -18,6 +18,7 @@
 
 #include "lattice_prices.hpp"
 #include "lattice_problem.hpp"
+#include "lattice_sweeps.hpp"
 
 namespace quantloom::lattice {
 
@@ -28,8 +29,8 @@ class Onward {
   using Children = std::array<std::int8_t, kMaxLatticeTensors>;
   using Needs = std::array<Count, kMaxLatticeTensors>;
 
-  // most_entries: of all tables together.
-  Onward(const Problem& problem, const Prices& prices, std::size_t most_entries);
+  // most_entries: of all tables together. sweeps: of the tensor with a window; planned for the same lanes as prices.
+  Onward(const Problem& problem, const Prices& prices, Sweeps* sweeps, std::size_t most_entries);
 
   // Whether the tables for these lanes have no more entries than they may.
   [[nodiscard]] bool is_small(const Lanes& lanes) const;
@@ -58,6 +59,9 @@ class Onward {
 
   // Lowers prices to those of the lanes that are admitted.
   void admit_links(std::size_t tensor);
+  void admit_sweeps(const Lanes& lanes);
+  [[nodiscard]] double moves(std::size_t tensor, std::size_t copy, std::size_t shape) const;
+  void take_without_loops(std::size_t level);
   void step_inwards(std::size_t level);
   void end_runs(std::size_t level, int running);
   void close_others(std::size_t level, int running);
@@ -69,7 +73,7 @@ class Onward {
     return state / stride_[tensor] % copies_[tensor].size();
   }
   void drop_unfit(std::size_t level);
-  void spread(double* row) const;
+  void spread(double* row, std::uint32_t dims) const;
   template <class Visit>
   void for_each_state(const std::array<std::size_t, kMaxLatticeTensors>& first,
                       const std::array<std::size_t, kMaxLatticeTensors>& last, const Visit& visit) const;
@@ -79,6 +83,8 @@ class Onward {
 
   const Problem& problem_;
   const Prices& prices_;
+  Sweeps* sweeps_;
+  int window_;  // the tensor; -1: none
   std::size_t most_entries_;
   std::size_t levels_;
   std::size_t tensors_;
@@ -87,12 +93,13 @@ class Onward {
       below_{};                                           // [tensor][level]: how many of these lie inside of it
   std::array<std::size_t, kMaxLatticeTensors> stride_{};  // of the states
   std::size_t states_ = 1;
+  std::array<std::uint32_t, kMaxLatticeTensors> irrelevant_dims_{};
   std::array<std::size_t, kMaxLatticeTensors> open_stride_{};  // of the numbers of sets of open copies
 
   // Of the lanes.
   struct Merge {  // table entries [at + i] and [at + distance + i], i below length: the second is a multiple of the
                   // first
-    std::uint32_t at, distance, length;
+    std::uint32_t at, distance, length, dim;
   };
   std::size_t shapes_ = 1;
   std::vector<Merge> merges_;
@@ -101,8 +108,12 @@ class Onward {
   std::vector<std::array<Count, kMaxLatticeDims>> extents_;       // [shape]: without lanes
   std::vector<Row> irrelevant_;                                   // [tensor][shape]: I
   std::vector<std::array<Count, kMaxLatticeDims>> lanes_within_;  // [level]: up to and including it, the least
-  std::vector<std::vector<Link>> links_;                          // [tensor][copy * copies + next copy]
-  std::vector<std::vector<Link>> takes_;                          // [tensor][copy]: in what is needed there
+  std::vector<Row> swept_;       // [copy of the tensor with a window][shape]: elements it moves at least
+  std::vector<Row> swept_once_;  // the same if all irrelevant loops may lie innermost
+  std::array<std::array<bool, kMaxLevels>, kMaxLevels>
+      has_window_lanes_{};                  // [copy's level][level]: in between, that one included
+  std::vector<std::vector<Link>> links_;    // [tensor][copy * copies + next copy]
+  std::vector<std::vector<Link>> takes_;    // [tensor][copy]: in what is needed there
   std::vector<std::vector<double>> first_;  // [tensor][copy]: what the arithmetic units take from it
   std::vector<Row> tables_;                 // [level]
   Row work_;

@@ -18,7 +18,7 @@ double blocks_of(const Level& level, Count words) { return static_cast<double>(l
 }  // namespace
 
 Prices::Prices(const Problem& problem, const SettingTable& settings, std::size_t setting_class)
-    : problem_(problem), mac_(settings.class_mac[setting_class]), arithmetic_pj_(static_cast<double>(problem.parts.workload.macs()) * mac_.energy_pj) {
+    : problem_(problem), lane_groups_(problem), mac_(settings.class_mac[setting_class]), arithmetic_pj_(static_cast<double>(problem.parts.workload.macs()) * mac_.energy_pj) {
   const Arch& arch = problem.parts.arch;
   rates_.resize(static_cast<std::size_t>(problem.num_tensors()));
   for (std::size_t t = 0; t < rates_.size(); ++t) {
@@ -116,7 +116,7 @@ void Prices::plan_window(const Lanes& lanes) {
       for (std::size_t l = from; l < to; ++l) between[d] *= lanes[l][d];
       if (window.is_alone(d) || (window.rank(d) >= 0 && !at_least)) product *= between[d];
     }
-    for (int r = 0; r < window.num_ranks() && at_least; ++r) product *= window.least_groups(r, between);
+    for (int r = 0; r < window.num_ranks() && at_least; ++r) product *= lane_groups_.least(r, lanes, from, to);
     return static_cast<double>(product);
   };
   for (std::size_t from = 0; from <= levels; ++from) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "lattice_groups.hpp"
 #include "lattice_problem.hpp"
 #include "settings.hpp"
 
@@ -68,6 +69,10 @@ class Prices {
   [[nodiscard]] double leakage_pj() const noexcept { return leakage_pj_; }  // per cycle
   [[nodiscard]] double arithmetic_pj() const noexcept { return arithmetic_pj_; }
   [[nodiscard]] Count relevant_lanes(int tensor, int level) const noexcept { return relevant_lanes_[static_cast<std::size_t>(tensor)][static_cast<std::size_t>(level)]; }
+  // How many times as many different tiles of the tensor with a window there are at least for the lanes of levels `from` to `to`, whatever lies
+  // further in; and if a copy does.
+  [[nodiscard]] double window_lanes(int from, int to) const noexcept { return window_lanes_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)]; }
+  [[nodiscard]] double window_lanes_of_copy(int from, int to) const noexcept { return window_lanes_of_copy_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)]; }
   // Elements of a tensor that pass through one instance of a level; of one with a window, at least.
   [[nodiscard]] Count distinct(int tensor, int level) const noexcept { return distinct_[static_cast<std::size_t>(tensor)][static_cast<std::size_t>(level)]; }
 
@@ -84,6 +89,7 @@ class Prices {
   }
 
   const Problem& problem_;
+  LaneGroups lane_groups_;
   MacMode mac_;
   double arithmetic_pj_ = 0;
   int output_ = 0;

@@ -25,7 +25,8 @@ Search::Search(const Problem& problem, const SettingTable& settings, std::size_t
     : problem_(problem), builder_(problem), prices_(problem, settings, setting_class) {
   labels_.resize(static_cast<std::size_t>(problem.num_levels()) + 1);
   at_shape_.resize(problem.num_shapes());
-  if (problem.window.tensor() < 0) onward_.emplace(problem_, prices_, most_entries);
+  if (problem.window.tensor() >= 0) sweeps_.emplace(problem);
+  onward_.emplace(problem_, prices_, sweeps_ ? &*sweeps_ : nullptr, most_entries);
   const int top = problem.num_levels() - 1;
   if (top == 0 || find_block(problem.parts.constraints, top, true) >= 0) return;
   prices_.plan(no_lanes());
@@ -155,11 +156,21 @@ double Search::joint_bound_pj(const std::vector<const Lanes*>& choices) {
   onward_->begin(*choices.front());
   for (const Lanes* lanes : choices) {
     plan(*lanes);
+    if (sweeps_) sweeps_->plan(*lanes);
     onward_->admit(*lanes);
     leakage_pj = std::min(leakage_pj, prices_.leakage_pj() * prices_.compute_cycles());
   }
   onward_->tabulate();
   return prices_.arithmetic_pj() + leakage_pj + onward_->root_pj();
+}
+
+double Search::tabulate(const Lanes& lanes) {
+  knows_onward_ = has_joint_bound(lanes);
+  if (!knows_onward_) return 0;
+  onward_->begin(lanes);
+  onward_->admit(lanes);
+  onward_->tabulate();
+  return prices_.arithmetic_pj() + prices_.leakage_pj() * prices_.compute_cycles() + onward_->root_pj();
 }
 
 bool Search::search(const Lanes& lanes, const Limits& limits, Best& best, Effort& effort, const std::stop_token& stop) {
@@ -174,13 +185,9 @@ bool Search::search(const Lanes& lanes, const Limits& limits, Best& best, Effort
   root.cycles = prices_.compute_cycles();
   root.needs.fill(prices_.steps());
   root.child.fill(kUnits);
-  knows_onward_ = has_joint_bound(lanes);
+  root.bound_pj = tabulate(lanes);
   if (knows_onward_) {
-    onward_->begin(lanes);
-    onward_->admit(lanes);
-    onward_->tabulate();
     ++effort.labels;
-    root.bound_pj = root.energy_pj + prices_.leakage_pj() * root.cycles + onward_->root_pj();
     if (root.bound_pj > best.energy_limit(root.cycles)) {
       ++effort.cut;
       return true;

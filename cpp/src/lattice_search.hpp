@@ -55,7 +55,7 @@ class Search {
     double cycles = 0;
   };
   [[nodiscard]] Bounds bounds(const Lanes& lanes);
-  [[nodiscard]] bool has_joint_bound(const Lanes& lanes) const { return onward_ && onward_->is_small(lanes); }
+  [[nodiscard]] bool has_joint_bound(const Lanes& lanes) const { return onward_ && onward_->is_small(lanes) && (!sweeps_ || sweeps_->is_small()); }
   // Energy of all of these, which have the same product in each dim: a tighter bound that takes milliseconds. 0 if they
   // have none.
   [[nodiscard]] double joint_bound_pj(const std::vector<const Lanes*>& choices);
@@ -102,6 +102,8 @@ class Search {
   using Moves = std::array<Count, kMaxLatticeTensors>;
 
   void plan(const Lanes& lanes);
+  // Tables for these lanes, if they are small enough. Least energy of all mappings with them; 0 without tables.
+  [[nodiscard]] double tabulate(const Lanes& lanes);
   [[nodiscard]] double rest_bound(int level, const Label& label, std::uint32_t keep, Prices::Way way_with, Prices::Way way_without) const;
   // The same, if the second outermost level is further out; else 0. shape: that of the label.
   [[nodiscard]] double outer_bound(int level, const Shape& shape, const Label& label) const;
@@ -111,6 +113,9 @@ class Search {
   MappingBuilder builder_;
   Prices prices_;
   std::optional<OuterCosts> outer_;
+  std::optional<Sweeps> sweeps_;
+  std::optional<Onward> onward_;
+  bool knows_onward_ = false;  // for these lanes
 
   // Of the lanes.
   Lanes lanes_{};
@@ -143,8 +148,6 @@ class Search {
   void narrow(int level, std::size_t width);
   [[nodiscard]] const Label& label_at(int level, std::int32_t number) const { return labels_[static_cast<std::size_t>(level)][static_cast<std::size_t>(number)]; }
 
-  std::optional<Onward> onward_;
-  bool knows_onward_ = false;               // for these lanes
   std::vector<std::vector<Label>> labels_;  // [level + 1]; the first holds the arithmetic units
 };
 

@@ -16,14 +16,15 @@ bool has_bandwidth(const Level& level) { return level.read_bandwidth || level.wr
 
 }  // namespace
 
-WindowSearch::WindowSearch(const Problem& problem, const SettingTable& settings, std::size_t setting_class)
-    : Search(problem, settings, setting_class, 0), window_(problem.window.tensor()) {
+WindowSearch::WindowSearch(const Problem& problem, const SettingTable& settings, std::size_t setting_class, std::size_t most_entries)
+    : Search(problem, settings, setting_class, most_entries), window_(problem.window.tensor()) {
   beginnings_.resize(static_cast<std::size_t>(problem.num_levels()) + 1);
 }
 
 bool WindowSearch::search(const Lanes& lanes, const Limits& limits, Best& best, Effort& effort, const std::stop_token& stop) {
   plan(lanes);
-  find_slanted_lanes();
+  if (sweeps_->is_small()) sweeps_->plan(lanes);
+  slanted_above_ = find_slanted_dims(problem_, lanes_);
   best_ = &best;
   effort_ = &effort;
   stop_ = &stop;
@@ -40,6 +41,14 @@ bool WindowSearch::search(const Lanes& lanes, const Limits& limits, Best& best, 
   root.child.fill(kUnits);
   root.moves = prices_.steps();
   root.has_moved = true;
+  root.bound_pj = tabulate(lanes);
+  if (knows_onward_) {
+    ++effort.labels;
+    if (root.bound_pj > best.energy_limit(root.cycles)) {
+      ++effort.cut;
+      return true;
+    }
+  }
   beginnings_[0].push_back(root);
   for (int l = 0; l < problem_.num_levels(); ++l) {
     const auto count = static_cast<std::int32_t>(beginnings_[static_cast<std::size_t>(l)].size());
@@ -53,29 +62,6 @@ bool WindowSearch::search(const Lanes& lanes, const Limits& limits, Best& best, 
     if (limits.width > 0) narrow(l, limits.width);
   }
   return limits.width == 0;
-}
-
-// Dims of ranks in which lanes of two dims meet: whether these share data depends on the loops inside of the lanes.
-void WindowSearch::find_slanted_lanes() {
-  const auto levels = static_cast<std::size_t>(problem_.num_levels());
-  const std::size_t dims = problem_.dims.size();
-  slanted_above_.fill(0);
-  for (int r = 0; r < problem_.window.num_ranks(); ++r) {
-    std::uint32_t mine = 0;
-    std::uint32_t with_lanes = 0;
-    std::size_t outermost = 0;  // level with such lanes
-    for (std::size_t d = 0; d < dims; ++d) {
-      if (problem_.window.rank(d) != r) continue;
-      mine |= 1U << d;
-      for (std::size_t l = 0; l < levels; ++l) {
-        if (lanes_[l][d] == 1) continue;
-        with_lanes |= 1U << d;
-        outermost = std::max(outermost, l);
-      }
-    }
-    if ((with_lanes & (with_lanes - 1)) == 0) continue;
-    for (std::size_t l = 0; l < outermost; ++l) slanted_above_[l] |= mine;
-  }
 }
 
 void WindowSearch::narrow(int level, std::size_t width) {
@@ -239,7 +225,7 @@ void WindowSearch::place_loop(const Walk& walk, std::size_t d, std::uint8_t inde
   }
   const bool knows_outer = next.only_keep > 0;
   const auto keep = static_cast<std::uint32_t>(knows_outer ? next.only_keep : 0);
-  double least = spent(label, next.outside, next.lone_outside) + next.outer_pj;
+  double least = spent(next, label) + next.outer_pj;
   least += knows_outer ? rest_bound(next.level - 1, label, keep, Prices::with_copy, Prices::without_copy)
                        : rest_bound(next.level - 1, label, 0, Prices::any, Prices::any);
   if (least > best_->energy_limit(label.cycles)) {
@@ -347,14 +333,31 @@ void WindowSearch::update_cycles(Beginning& label, int level) const {
 
 // An unsettled copy has every element that passes through it at least once; every sweep further out brings what one has brought
 // so far, and those with other indices of dims alone in their rank a whole tile too.
-double WindowSearch::spent(Beginning& label, Count outside, Count lone_outside) const {
+double WindowSearch::spent(const Walk& walk, Beginning& label) {
   const auto w = static_cast<std::size_t>(window_);
+  const Count lone_outside = walk.lone_outside;
   double ignored = 0;
+  std::uint32_t shape = 0;
+  Count irrelevant = 1;
+  const bool knows_more = label.num_copies > 0 && sweeps_->is_small();
+  if (knows_more) {
+    shape = sweeps_->code(label.shape);
+    for (std::size_t d = 0; d < problem_.dims.size(); ++d) {
+      if (!problem_.window.is_irrelevant(d)) continue;
+      const LatticeDim& dim = problem_.dims[d];
+      irrelevant *= dim.bound / (dim.divisors[label.shape[d]] * lanes_above_[static_cast<std::size_t>(walk.level)][d]);
+    }
+  }
   label.unsettled_pj = 0;
   label.needs[w] = label.groups * label.moves;
   for (std::size_t i = 0; i < label.num_copies; ++i) {
     const Copy& copy = label.copies[i];
-    const Count moves = std::max(prices_.distinct(window_, copy.level), outside * copy.sweep.fresh + lone_outside * copy.sweep.tile);
+    Count moves = walk.outside * copy.sweep.fresh + lone_outside * copy.sweep.tile;
+    if (knows_more) {
+      const double more = sweeps_->least_more(copy.level, copy.tile, walk.level, shape, irrelevant);
+      moves += lone_outside * copy.sweep.alone * static_cast<Count>(more);
+    }
+    moves = std::max(moves, prices_.distinct(window_, copy.level));
     label.unsettled_pj += prices_.filled_pj(window_, copy.level, label.accumulator, moves, ignored);
     if (copy.parent == kUnits) {
       label.needs[w] = label.groups * moves;
@@ -374,6 +377,15 @@ void WindowSearch::end_level(const Walk& walk) {
     }
     while (label.num_copies > 0) {
       if (!settle_first(label, 1)) return;
+    }
+  }
+  if (knows_onward_ && walk.level + 1 < problem_.num_levels()) {
+    const double so_far = spent(walk, label);
+    const double limit = best_->energy_limit(label.cycles);
+    if (so_far + onward_->least_pj(walk.level, walk.level, label.shape, label.is_open, label.child, label.needs, limit - so_far) > limit) {
+      ++effort_->labels;
+      ++effort_->cut;
+      return;
     }
   }
   for (int t = 0; t < problem_.num_tensors(); ++t) {
@@ -470,6 +482,7 @@ void WindowSearch::keep_window(Beginning& label, int level) const {
   Copy copy;
   copy.level = static_cast<std::int8_t>(level);
   copy.sweep = problem_.window.begin(extents(label.shape));
+  copy.tile = sweeps_->code(label.shape);
   if (label.is_unsettled()) {
     label.copies[label.num_copies - 1U].parent = copy.level;
     label.copies[label.num_copies - 1U].groups = label.groups;
@@ -506,7 +519,7 @@ void WindowSearch::finish(const Beginning& label) {
 void WindowSearch::add(const Walk& walk, Beginning& label) {
   ++effort_->labels;
   const int level = walk.level;
-  const double so_far = spent(label, walk.outside, walk.lone_outside);
+  const double so_far = spent(walk, label);
   label.bound_pj = so_far + rest_bound(level, label, 0, Prices::any, Prices::any);
   const double limit = best_->energy_limit(label.cycles);
   if (label.bound_pj > limit) {
@@ -522,7 +535,10 @@ void WindowSearch::add(const Walk& walk, Beginning& label) {
       return;
     }
   }
-  label.bound_pj = std::max(label.bound_pj, so_far + crowded_bound(level, label));
+  if (knows_onward_) {
+    label.bound_pj = std::max(label.bound_pj, so_far + onward_->least_pj(level, level + 1, label.shape, label.is_open, label.child, label.needs, limit - so_far));
+  }
+  if (label.bound_pj <= limit) label.bound_pj = std::max(label.bound_pj, so_far + crowded_bound(level, label));
   if (label.bound_pj <= limit) label.bound_pj = std::max(label.bound_pj, so_far + outer_bound(level, label.shape, label));
   if (label.bound_pj > limit) {
     ++effort_->cut;

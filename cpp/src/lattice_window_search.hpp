@@ -14,13 +14,14 @@
 #pragma once
 
 #include "default_counts.hpp"
+#include "lattice_groups.hpp"
 #include "lattice_search.hpp"
 
 namespace quantloom::lattice {
 
 class WindowSearch final : public Search {
  public:
-  WindowSearch(const Problem& problem, const SettingTable& settings, std::size_t setting_class);
+  WindowSearch(const Problem& problem, const SettingTable& settings, std::size_t setting_class, std::size_t most_entries);
 
   bool search(const Lanes& lanes, const Limits& limits, Best& best, Effort& effort, const std::stop_token& stop) override;
 
@@ -30,6 +31,7 @@ class WindowSearch final : public Search {
 
   struct Copy {
     Window::Sweep sweep;
+    std::uint32_t tile = 0;  // code of its extents: see Sweeps
     Count given = 0;   // elements that it hands out, an instance; 0: not known yet
     Count groups = 1;  // different tiles below one instance of the parent
     std::int8_t level = 0;
@@ -78,7 +80,6 @@ class WindowSearch final : public Search {
     bool has_target = false;
   };
 
-  void find_slanted_lanes();
   [[nodiscard]] Walk begin_level(int level, std::int32_t from) const;
   void extend(int level, std::int32_t from);
   void extend_by_outer_costs(const Walk& walk);
@@ -102,7 +103,7 @@ class WindowSearch final : public Search {
   void take(Beginning& label, int tensor, int level, Count needs) const;
   void update_cycles(Beginning& label, int level) const;
   // Energy so far, and of unsettled copies at least; writes what the latest one needs at least to needs.
-  [[nodiscard]] double spent(Beginning& label, Count outside, Count lone_outside) const;
+  [[nodiscard]] double spent(const Walk& walk, Beginning& label);
 
   void add(const Walk& walk, Beginning& label);
   [[nodiscard]] bool is_no_worse(const Beginning& a, const Beginning& b, int level) const;

@@ -13,6 +13,7 @@
 #include "exact_mapper.hpp"
 #include "fixtures.hpp"
 #include "lattice_search.hpp"
+#include "lattice_window_search.hpp"
 #include "quantloom/cost.hpp"
 #include "quantloom/mac_table.hpp"
 #include "quantloom/mapper.hpp"
@@ -171,6 +172,28 @@ bool is_small(const Arch& arch, const Workload& workload) {
 
 void expect_close(double actual, double expected) { EXPECT_NEAR(actual, expected, 2e-11 * expected); }
 
+// The tables for the lanes of a mapping promise no more than it costs.
+void expect_tables_below(const lattice::Problem& problem, lattice::Search& search, const Tradeoff& point) {
+  lattice::Lanes lanes{};
+  for (auto& level : lanes) level.fill(1);
+  for (std::size_t l = 0; l < point.mapping.levels.size(); ++l) {
+    const LevelMapping& level = point.mapping.levels[l];
+    for (const auto* loops : {&level.spatial_x, &level.spatial_y}) {
+      for (const Loop& loop : *loops) {
+        for (std::size_t d = 0; d < problem.dims.size(); ++d) {
+          const auto& members = problem.dims[d].members;
+          if (std::find(members.begin(), members.end(), loop.dim) != members.end())
+            lanes[l][d] *= static_cast<std::uint32_t>(loop.bound);
+        }
+      }
+    }
+  }
+  ASSERT_TRUE(search.has_joint_bound(lanes));
+  const double bound = search.joint_bound_pj({&lanes});
+  EXPECT_GT(bound, 0);
+  EXPECT_LE(bound, point.energy_pj * (1 + 1e-11));
+}
+
 // Returns false if the case is too large or of a kind that the lattice does not count.
 bool compare(std::uint32_t seed, Objective objective, bool has_window, int& found) {
   CaseMaker maker(seed);
@@ -213,6 +236,13 @@ bool compare(std::uint32_t seed, Objective objective, bool has_window, int& foun
       EXPECT_LE(actual[i].certificate.lower_bound, actual[i].objective);
     }
     EXPECT_EQ(actual[i].front.size(), expected[i].front.size());
+    if (has_window) {
+      const SettingTable table = group_settings(arch, workload, {settings[i]}, options);
+      const lattice::Problem problem(arch, workload, options.selection);
+      lattice::WindowSearch search(problem, table, 0, lattice::kMostEntries);
+      expect_tables_below(problem, search, {expected[i].mapping, expected[i].energy_pj, expected[i].cycles});
+      for (const auto& point : expected[i].front) expect_tables_below(problem, search, point);
+    }
     for (std::size_t p = 0; p < std::min(actual[i].front.size(), expected[i].front.size()); ++p) {
       expect_close(actual[i].front[p].energy_pj, expected[i].front[p].energy_pj);
       EXPECT_EQ(actual[i].front[p].cycles, expected[i].front[p].cycles);
