@@ -16,6 +16,7 @@ __all__ = ["CIFAR10", "PREFIX", "trained_weights"]
 PREFIX: Final = "zoo:"
 CIFAR10: Final = {
     "mobilenet_v1_0.25_cifar10": "mobilenet_v1:width=0.25,input=32,classes=10",
+    "mobilenet_v2_0.25_cifar10": "mobilenet_v2:width=0.25,input=32,classes=10",
 }
 """Weights trained on CIFAR-10 and the model that they are of."""
 
