@@ -88,7 +88,8 @@ void Onward::begin(const Lanes& lanes) {
       extents_[s][d] = extent;
       for (std::size_t t = 0; t < tensors_; ++t) {
         if ((problem_.dims[d].relevant >> t & 1U) == 0)
-          irrelevant_[t][s] *= static_cast<double>(divisors[d].back() / extent);
+          const Count loops = divisors[d].back() / extent;
+          irrelevant_[t][s] *= static_cast<double>(loops);
       }
     }
     for (const Count p : divisors[d]) {
