@@ -87,9 +87,10 @@ void Onward::begin(const Lanes& lanes) {
       const Count extent = divisors[d][s / stride % count];
       extents_[s][d] = extent;
       for (std::size_t t = 0; t < tensors_; ++t) {
-        if ((problem_.dims[d].relevant >> t & 1U) == 0)
-          const Count loops = divisors[d].back() / extent;
-          irrelevant_[t][s] *= static_cast<double>(loops);
+        if ((problem_.dims[d].relevant >> t & 1U) == 0) {
+          const Count outside = divisors[d].back() / extent;
+          irrelevant_[t][s] *= static_cast<double>(outside);
+        }
       }
     }
     for (const Count p : divisors[d]) {
