@@ -41,9 +41,9 @@ def test_a_job_goes_on_where_it_was_and_its_files_can_be_read(
     from quantloom.workload.from_torch import trace
     from quantloom.workload.load import find_model
 
-    (directory / "toys.py").write_text(TOY)
+    (directory / "written_toys.py").write_text(TOY)
     (directory / "mine.yaml").write_text("default: a4w4\nweights: {1: 8}\nactivations: {input: 8}\n")
-    model = "toys:net:input=28,channels=1"
+    model = "written_toys:net:input=28,channels=1"
     arguments = ["quantize", model, "--bits", "mine.yaml", "--data", "demo", "--float-epochs", "2", "--epochs", "2"]
     arguments += ["--threads", "1", "--ema-decay", "0.5", "--crop", "1"]
     whole = quantloom(*arguments, "-o", "whole", "--json")
@@ -92,8 +92,17 @@ def test_a_job_goes_on_where_it_was_and_its_files_can_be_read(
 
 
 def test_a_network_can_be_trained_from_nothing(quantloom: Run, directory: Path) -> None:
-    (directory / "toys.py").write_text(TOY)
-    arguments = ["quantize", "toys:net:input=28,channels=1", "--bits", "8", "--data", "demo", "--float-epochs", "2"]
+    (directory / "written_toys.py").write_text(TOY)
+    arguments = [
+        "quantize",
+        "written_toys:net:input=28,channels=1",
+        "--bits",
+        "8",
+        "--data",
+        "demo",
+        "--float-epochs",
+        "2",
+    ]
     options = ["--epochs", "0", "--per-tensor", "--activations", "symmetric", "--safetensors"]
     done = quantloom(*arguments, *options, "-o", "out", "--json")
     assert done.code == 0, done.err
