@@ -137,13 +137,18 @@ def _check_mapping(documents: Documents, arch: _core.Arch | None, workload: _cor
 
 def _names_in(field: Field) -> list[str]:
     """Every `name` in a part of a file, without ranges; also those of components that could not be read."""
-    found: list[str] = []
+    names = [value.text_or_empty() for value in _values_of(("name",), field) if value.is_text]
+    return [name.partition("[")[0].rpartition(".")[2] for name in names]
+
+
+def _values_of(keys: tuple[str, ...], field: Field) -> list[Field]:
+    """The values of these keys, however deep they stand in a part of a file."""
+    found: list[Field] = []
     for key, value in field.entries() if field.is_mapping else ():
-        if key.text_or_empty() == "name" and value.is_text:
-            found.append(value.text_or_empty().partition("[")[0].rpartition(".")[2])
-        found += _names_in(value)
+        found += [value] if key.text_or_empty() in keys else []
+        found += _values_of(keys, value)
     for item in field.items() if field.is_sequence else ():
-        found += _names_in(item)
+        found += _values_of(keys, item)
     return found
 
 
@@ -238,27 +243,15 @@ def _is_hierarchy(
 
 def _output_channels(documents: Documents) -> str:
     """The letter of a convolution's output channels in constraints without a problem."""
-    texts = [
-        text
+    letters = {
+        letter
         for kind in ("architecture_constraints", "mapspace_constraints")
         for section in documents.all(kind)
-        for text in _loops_in(section)
-    ]
-    letters = set("".join(texts))
+        for loops in _values_of(("factors", "factors_only", "permutation"), section)
+        for item in (loops.items() if loops.is_sequence else [loops])
+        for letter in item.text_or_empty()
+    }
     return OLD_OUTPUT_CHANNELS if OLD_OUTPUT_CHANNELS in letters and "M" not in letters else "M"
-
-
-def _loops_in(field: Field) -> list[str]:
-    """The texts of all factors and permutations in a part of a file."""
-    found: list[str] = []
-    for key, value in field.entries() if field.is_mapping else ():
-        if key.text_or_empty() in ("factors", "factors_only", "permutation"):
-            found += [item.text_or_empty() for item in (value.items() if value.is_sequence else [value])]
-        else:
-            found += _loops_in(value)
-    for item in field.items() if field.is_sequence else ():
-        found += _loops_in(item)
-    return found
 
 
 def _words(workload: _core.Workload | None, *, outputs: str) -> Words:
