@@ -6,72 +6,72 @@ from collections.abc import Callable
 
 from quantloom._core import Arch, Arithmetic, Level, Mapping, Workload
 from quantloom.mapper.energy_sources import NOT_SAID, energy_sources
-from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
+from quantloom.report.results import Cell, ResultColumn, ResultTable
 from quantloom.workload.network import Layer, Network
 
 __all__ = ["DESCRIPTION_COLUMNS", "arch_results", "mapping_results", "network_results"]
 
 
-def _column(name: str, kind: Kind, unit: str, meaning: str) -> ResultColumn:
-    return ResultColumn(name=name, kind=kind, unit=unit, meaning=meaning)
-
-
 _LAYERS = (
-    _column("position", "int", "", "position of the layer, from 1"),
-    _column("layer", "text", "", "name of the layer"),
-    _column("kind", "text", "", "such as conv 3x3 s2, depthwise 3x3, linear, product, einsum"),
-    _column("dims", "text", "", "loop dims with their bounds, such as C3 M32 R3 S3 P16 Q16"),
-    _column("macs", "int", "", "multiply-accumulates of one sample"),
-    _column("weights_elements", "int", "elements", "of weights; 0 where they are another layer's or an activation"),
-    _column("weights_from", "text", "", "the layer or the edge whose elements are its Weights; missing for its own"),
-    _column("reads", "text", "", "the edge that it reads"),
-    _column("writes", "text", "", "the edge that it writes"),
+    ResultColumn("position", "int", "", "position of the layer, from 1"),
+    ResultColumn("layer", "text", "", "name of the layer"),
+    ResultColumn("kind", "text", "", "such as conv 3x3 s2, depthwise 3x3, linear, product, einsum"),
+    ResultColumn("dims", "text", "", "loop dims with their bounds, such as C3 M32 R3 S3 P16 Q16"),
+    ResultColumn("macs", "int", "", "multiply-accumulates of one sample"),
+    ResultColumn(
+        "weights_elements", "int", "elements", "of weights; 0 where they are another layer's or an activation"
+    ),
+    ResultColumn(
+        "weights_from", "text", "", "the layer or the edge whose elements are its Weights; missing for its own"
+    ),
+    ResultColumn("reads", "text", "", "the edge that it reads"),
+    ResultColumn("writes", "text", "", "the edge that it writes"),
 )
 _EDGES = (
-    _column("edge", "text", "", "name of the stored activation"),
-    _column("shape", "text", "", "without the batch, such as 3x224x224"),
-    _column("elements", "int", "elements", "of one sample"),
-    _column("bit_group", "int", "", "edges of one group share their bits"),
+    ResultColumn("edge", "text", "", "name of the stored activation"),
+    ResultColumn("shape", "text", "", "without the batch, such as 3x224x224"),
+    ResultColumn("elements", "int", "elements", "of one sample"),
+    ResultColumn("bit_group", "int", "", "edges of one group share their bits"),
 )
 _OPERATORS = (
-    _column("operator", "text", "", "name of the operator"),
-    _column("kind", "text", "", "what it is in the model"),
-    _column("treatment", "text", "", "fused, free, traffic or assumed"),
-    _column("reads", "text", "", "edges that it reads, comma-separated"),
-    _column("writes", "text", "", "the edge that it writes; missing where the result stays in what it reads"),
-    _column("elements_read", "int", "elements", "moved to the units"),
-    _column("elements_written", "int", "elements", "moved from the units"),
-    _column("table_elements", "int", "elements", "of a stored table that rows are looked up in"),
+    ResultColumn("operator", "text", "", "name of the operator"),
+    ResultColumn("kind", "text", "", "what it is in the model"),
+    ResultColumn("treatment", "text", "", "fused, free, traffic or assumed"),
+    ResultColumn("reads", "text", "", "edges that it reads, comma-separated"),
+    ResultColumn("writes", "text", "", "the edge that it writes; missing where the result stays in what it reads"),
+    ResultColumn("elements_read", "int", "elements", "moved to the units"),
+    ResultColumn("elements_written", "int", "elements", "moved from the units"),
+    ResultColumn("table_elements", "int", "elements", "of a stored table that rows are looked up in"),
 )
 _COMPONENTS = (
-    _column("component", "text", "", "a level, from DRAM inwards, or the arithmetic units"),
-    _column("kind", "text", "", "DRAM, level or arithmetic"),
-    _column("word_bits", "int", "bits", "of a word; of an operand of arithmetic"),
-    _column("block_words", "int", "words", "moved by an access"),
-    _column("capacity_words", "int", "words", "of one instance; missing where there is no limit"),
-    _column("instances", "int", "", "of the component"),
-    _column("instances_x", "int", "", "along x"),
-    _column("instances_y", "int", "", "along y"),
-    _column("read_bandwidth", "float", "", "in a cycle, of one instance; missing where there is no limit"),
-    _column("write_bandwidth", "float", "", "in a cycle, of one instance; missing where there is no limit"),
-    _column("shared_bandwidth", "float", "", "of reads and writes together; missing where there is no limit"),
-    _column("bandwidth_unit", "text", "", "words or bits"),
-    _column("area_um2", "float", "um^2", "of one instance; missing where not known"),
+    ResultColumn("component", "text", "", "a level, from DRAM inwards, or the arithmetic units"),
+    ResultColumn("kind", "text", "", "DRAM, level or arithmetic"),
+    ResultColumn("word_bits", "int", "bits", "of a word; of an operand of arithmetic"),
+    ResultColumn("block_words", "int", "words", "moved by an access"),
+    ResultColumn("capacity_words", "int", "words", "of one instance; missing where there is no limit"),
+    ResultColumn("instances", "int", "", "of the component"),
+    ResultColumn("instances_x", "int", "", "along x"),
+    ResultColumn("instances_y", "int", "", "along y"),
+    ResultColumn("read_bandwidth", "float", "", "in a cycle, of one instance; missing where there is no limit"),
+    ResultColumn("write_bandwidth", "float", "", "in a cycle, of one instance; missing where there is no limit"),
+    ResultColumn("shared_bandwidth", "float", "", "of reads and writes together; missing where there is no limit"),
+    ResultColumn("bandwidth_unit", "text", "", "words or bits"),
+    ResultColumn("area_um2", "float", "um^2", "of one instance; missing where not known"),
 )
 _ENERGIES = (
-    _column("component", "text", "", "a level, or the arithmetic units"),
-    _column("action", "text", "", "read, fill, update, mac, and others where they are not 0"),
-    _column("energy_pj", "float", "pJ", "of one action"),
-    _column("per", "text", "", "what one action is, such as pJ per block access"),
-    _column("energy_source", "text", "", "where the number is from"),
+    ResultColumn("component", "text", "", "a level, or the arithmetic units"),
+    ResultColumn("action", "text", "", "read, fill, update, mac, and others where they are not 0"),
+    ResultColumn("energy_pj", "float", "pJ", "of one action"),
+    ResultColumn("per", "text", "", "what one action is, such as pJ per block access"),
+    ResultColumn("energy_source", "text", "", "where the number is from"),
 )
 _LOOPS = (
-    _column("position", "int", "", "from 1, outermost first"),
-    _column("level", "text", "", "the level that it is at"),
-    _column("kind", "text", "", "temporal, spatial x or spatial y; missing for a level without loops"),
-    _column("dim", "text", "", "the dim that it runs over"),
-    _column("bound", "int", "", "how often it runs"),
-    _column("keeps", "text", "", "tensors that the level keeps, comma-separated"),
+    ResultColumn("position", "int", "", "from 1, outermost first"),
+    ResultColumn("level", "text", "", "the level that it is at"),
+    ResultColumn("kind", "text", "", "temporal, spatial x or spatial y; missing for a level without loops"),
+    ResultColumn("dim", "text", "", "the dim that it runs over"),
+    ResultColumn("bound", "int", "", "how often it runs"),
+    ResultColumn("keeps", "text", "", "tensors that the level keeps, comma-separated"),
 )
 DESCRIPTION_COLUMNS = {
     "layers": _LAYERS,

@@ -9,42 +9,38 @@ from quantloom._core import Arch, Cost, Mapping
 from quantloom.mapper.energy_sources import NOT_SAID
 from quantloom.mapper.optimize import Optimum
 from quantloom.mapper.table import CostTable
-from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
+from quantloom.report.results import Cell, ResultColumn, ResultTable
 from quantloom.workload.bits import BitWidths
 
 __all__ = ["COST_COLUMNS", "COST_TABLE_COLUMNS", "cost_results", "cost_table_results", "mapped_results"]
 
 
-def _column(name: str, kind: Kind, unit: str, meaning: str) -> ResultColumn:
-    return ResultColumn(name=name, kind=kind, unit=unit, meaning=meaning)
-
-
 COST_TABLE_COLUMNS = (
-    _column("position", "int", "", "position of the layer, from 1"),
-    _column("layer", "text", "", "name of the layer"),
-    _column("bits_weights", "int", "bits", "of an element of Weights"),
-    _column("bits_inputs", "int", "bits", "of an element of Inputs"),
-    _column("bits_outputs", "int", "bits", "of an element of Outputs"),
-    _column("energy_pj", "float", "pJ", "of the layer's best mapping; missing where nothing fits"),
-    _column("latency_cycles", "float", "cycles", "of that mapping"),
-    _column("edp_pj_cycles", "float", "pJ*cycles", "energy x latency"),
-    _column("is_proven", "bool", "", "whether the mapping is the optimum of its mapspace"),
-    _column("mapping", "text", "", "the mapping in one line, levels from DRAM inwards"),
+    ResultColumn("position", "int", "", "position of the layer, from 1"),
+    ResultColumn("layer", "text", "", "name of the layer"),
+    ResultColumn("bits_weights", "int", "bits", "of an element of Weights"),
+    ResultColumn("bits_inputs", "int", "bits", "of an element of Inputs"),
+    ResultColumn("bits_outputs", "int", "bits", "of an element of Outputs"),
+    ResultColumn("energy_pj", "float", "pJ", "of the layer's best mapping; missing where nothing fits"),
+    ResultColumn("latency_cycles", "float", "cycles", "of that mapping"),
+    ResultColumn("edp_pj_cycles", "float", "pJ*cycles", "energy x latency"),
+    ResultColumn("is_proven", "bool", "", "whether the mapping is the optimum of its mapspace"),
+    ResultColumn("mapping", "text", "", "the mapping in one line, levels from DRAM inwards"),
 )
 COST_COLUMNS = (
-    _column("level", "text", "", "a level, or the arithmetic units"),
-    _column("part", "text", "", "storage, network, leakage or arithmetic"),
-    _column("tensor", "text", "", "the tensor of storage; missing for other parts"),
-    _column("stored_bits", "int", "bits", "of a stored element; 0: each takes a word"),
-    _column("holds_partial_sums", "bool", "", "whether partial sums are stored, not finished outputs"),
-    _column("tile_elements", "float", "elements", "resident in one instance"),
-    _column("utilized_words", "float", "words", "that they take in one instance"),
-    _column("utilized_instances", "float", "", "instances that hold some"),
-    _column("reads_words", "float", "words", "read from one instance"),
-    _column("fills_words", "float", "words", "written into one instance from outside"),
-    _column("updates_words", "float", "words", "written into one instance from inside"),
-    _column("energy_pj", "float", "pJ", "of all instances; the rows add up to the layer's energy"),
-    _column("energy_source", "text", "", "where the energies of an access are from"),
+    ResultColumn("level", "text", "", "a level, or the arithmetic units"),
+    ResultColumn("part", "text", "", "storage, network, leakage or arithmetic"),
+    ResultColumn("tensor", "text", "", "the tensor of storage; missing for other parts"),
+    ResultColumn("stored_bits", "int", "bits", "of a stored element; 0: each takes a word"),
+    ResultColumn("holds_partial_sums", "bool", "", "whether partial sums are stored, not finished outputs"),
+    ResultColumn("tile_elements", "float", "elements", "resident in one instance"),
+    ResultColumn("utilized_words", "float", "words", "that they take in one instance"),
+    ResultColumn("utilized_instances", "float", "", "instances that hold some"),
+    ResultColumn("reads_words", "float", "words", "read from one instance"),
+    ResultColumn("fills_words", "float", "words", "written into one instance from outside"),
+    ResultColumn("updates_words", "float", "words", "written into one instance from inside"),
+    ResultColumn("energy_pj", "float", "pJ", "of all instances; the rows add up to the layer's energy"),
+    ResultColumn("energy_source", "text", "", "where the energies of an access are from"),
 )
 
 

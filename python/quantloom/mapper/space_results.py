@@ -5,41 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from quantloom.mapper.heuristics import Comparison
-from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
+from quantloom.report.results import Cell, ResultColumn, ResultTable
 
 __all__ = ["CONVERGENCE_COLUMNS", "COUNT_COLUMNS", "convergence_results", "count_results"]
 
 
-def _column(name: str, kind: Kind, unit: str, meaning: str) -> ResultColumn:
-    return ResultColumn(name=name, kind=kind, unit=unit, meaning=meaning)
-
-
 COUNT_COLUMNS = (
-    _column("position", "int", "", "position of the layer, from 1"),
-    _column("layer", "text", "", "name of the layer"),
-    _column("bits_weights", "int", "bits", "of an element of Weights"),
-    _column("bits_inputs", "int", "bits", "of an element of Inputs"),
-    _column("bits_outputs", "int", "bits", "of an element of Outputs"),
-    _column("size", "float", "mappings", "in the mapspace; exact below 2^53"),
-    _column("visited", "int", "mappings", "that differ in more than loops of bound 1"),
-    _column("valid", "int", "mappings", "of the visited ones that fit"),
-    _column("invalid_fanout", "int", "mappings", "that ask for more instances than there are"),
-    _column("invalid_capacity", "int", "mappings", "of which a tile exceeds its level"),
-    _column("invalid_utilization", "int", "mappings", "that use less of a level than constraints ask for"),
+    ResultColumn("position", "int", "", "position of the layer, from 1"),
+    ResultColumn("layer", "text", "", "name of the layer"),
+    ResultColumn("bits_weights", "int", "bits", "of an element of Weights"),
+    ResultColumn("bits_inputs", "int", "bits", "of an element of Inputs"),
+    ResultColumn("bits_outputs", "int", "bits", "of an element of Outputs"),
+    ResultColumn("size", "float", "mappings", "in the mapspace; exact below 2^53"),
+    ResultColumn("visited", "int", "mappings", "that differ in more than loops of bound 1"),
+    ResultColumn("valid", "int", "mappings", "of the visited ones that fit"),
+    ResultColumn("invalid_fanout", "int", "mappings", "that ask for more instances than there are"),
+    ResultColumn("invalid_capacity", "int", "mappings", "of which a tile exceeds its level"),
+    ResultColumn("invalid_utilization", "int", "mappings", "that use less of a level than constraints ask for"),
 )
 CONVERGENCE_COLUMNS = (
-    _column("heuristic", "text", "", "the search"),
-    _column("seed", "int", "", "of its random choices"),
-    _column("looked_at", "int", "mappings", "looked at when the best so far was found; in a run's last row, in all"),
-    _column("best", "float", "", "the objective at the best mapping so far; missing if none fits"),
-    _column("ratio", "float", "", "best over the proven optimum"),
+    ResultColumn("heuristic", "text", "", "the search"),
+    ResultColumn("seed", "int", "", "of its random choices"),
+    ResultColumn(
+        "looked_at", "int", "mappings", "looked at when the best so far was found; in a run's last row, in all"
+    ),
+    ResultColumn("best", "float", "", "the objective at the best mapping so far; missing if none fits"),
+    ResultColumn("ratio", "float", "", "best over the proven optimum"),
 )
 
 
 def count_results(rows: Sequence[tuple[Cell, ...]], levels: Sequence[str], about: Mapping[str, str]) -> ResultTable:
     """A row for each layer and choice of bits: COUNT_COLUMNS, then how many mappings each level is too small for."""
     too_small = [
-        _column(f"invalid_capacity:{level}", "int", "mappings", f"of which a tile exceeds {level}, and none further in")
+        ResultColumn(
+            f"invalid_capacity:{level}", "int", "mappings", f"of which a tile exceeds {level}, and none further in"
+        )
         for level in levels
     ]
     return ResultTable(name="counts", columns=(*COUNT_COLUMNS, *too_small), rows=tuple(rows), about=about)

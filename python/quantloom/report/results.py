@@ -33,7 +33,7 @@ Cell: TypeAlias = "int | float | str | bool | None"
 Kind: TypeAlias = Literal["int", "float", "text", "bool"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ResultColumn:
     """A column: kind of its cells (None stands for a missing one), unit (empty: none) and what it says."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from quantloom.mapper.mapspace import Mapspace
-from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
+from quantloom.report.results import Cell, ResultColumn, ResultTable
 from quantloom.reproduce.published import Committed, published
 from quantloom.reproduce.solved import Column, Totals, solve_layers
 from quantloom.spec.arch import load_arch
@@ -56,20 +56,16 @@ def make_part(name: str, settings: Settings) -> ResultTable:
     return makers[name](settings)
 
 
-def _column(name: str, kind: Kind, unit: str, meaning: str) -> ResultColumn:
-    return ResultColumn(name=name, kind=kind, unit=unit, meaning=meaning)
-
-
 _COUNT_COLUMNS: Final = (
-    _column("network", "text", "", "MobileNetV1 or V2 for 100 classes, images of 224 x 224"),
-    _column("position", "int", "", "of the layer, from 1"),
-    _column("layer", "text", "", "its name"),
-    _column("bits", "text", "", "of all tensors, or aA wW oO: activations in, weights, activations out"),
-    _column("independent", "int", "", "valid mappings, counted apart from both tools; missing: not counted"),
-    _column("paper_valid", "int", "", f"valid mappings {AS_IN_PAPER}"),
-    _column("paper_visited", "int", "", f"mappings looked at {AS_IN_PAPER}"),
-    _column("valid", "int", "", f"valid mappings {AS_IT_IS}"),
-    _column("visited", "int", "", f"mappings looked at {AS_IT_IS}"),
+    ResultColumn("network", "text", "", "MobileNetV1 or V2 for 100 classes, images of 224 x 224"),
+    ResultColumn("position", "int", "", "of the layer, from 1"),
+    ResultColumn("layer", "text", "", "its name"),
+    ResultColumn("bits", "text", "", "of all tensors, or aA wW oO: activations in, weights, activations out"),
+    ResultColumn("independent", "int", "", "valid mappings, counted apart from both tools; missing: not counted"),
+    ResultColumn("paper_valid", "int", "", f"valid mappings {AS_IN_PAPER}"),
+    ResultColumn("paper_visited", "int", "", f"mappings looked at {AS_IN_PAPER}"),
+    ResultColumn("valid", "int", "", f"valid mappings {AS_IT_IS}"),
+    ResultColumn("visited", "int", "", f"mappings looked at {AS_IT_IS}"),
 )
 
 
@@ -104,18 +100,18 @@ def _count(network: Network, index: int, bits: Sequence[str], model: str, thread
 
 
 _ENERGY_COLUMNS: Final = (
-    _column("arch", "text", "", "the accelerator"),
-    _column("weight_bits", "int", "bits", "of every layer; activations have 8"),
-    _column("published_energy_uj", "float", "uJ", "of the authors' best mappings"),
-    _column("published_cycles", "float", "cycles", "of these"),
-    _column("published_sum_edp_j_cycles", "float", "J*cycles", "of these, the layers' own EDPs added up"),
-    _column("paper_energy_uj", "float", "uJ", f"of the proven optima (EDP), {AS_IN_PAPER}"),
-    _column("paper_cycles", "float", "cycles", "of these"),
-    _column("paper_sum_edp_j_cycles", "float", "J*cycles", "of these"),
-    _column("published_over_optimum", "float", "", "ratio of the sums of EDPs: what the authors' search left"),
-    _column("energy_uj", "float", "uJ", f"of the proven optima (EDP), {AS_IT_IS}"),
-    _column("latency_cycles", "float", "cycles", "of these"),
-    _column("edp_j_cycles", "float", "J*cycles", "energy x latency of the whole network"),
+    ResultColumn("arch", "text", "", "the accelerator"),
+    ResultColumn("weight_bits", "int", "bits", "of every layer; activations have 8"),
+    ResultColumn("published_energy_uj", "float", "uJ", "of the authors' best mappings"),
+    ResultColumn("published_cycles", "float", "cycles", "of these"),
+    ResultColumn("published_sum_edp_j_cycles", "float", "J*cycles", "of these, the layers' own EDPs added up"),
+    ResultColumn("paper_energy_uj", "float", "uJ", f"of the proven optima (EDP), {AS_IN_PAPER}"),
+    ResultColumn("paper_cycles", "float", "cycles", "of these"),
+    ResultColumn("paper_sum_edp_j_cycles", "float", "J*cycles", "of these"),
+    ResultColumn("published_over_optimum", "float", "", "ratio of the sums of EDPs: what the authors' search left"),
+    ResultColumn("energy_uj", "float", "uJ", f"of the proven optima (EDP), {AS_IT_IS}"),
+    ResultColumn("latency_cycles", "float", "cycles", "of these"),
+    ResultColumn("edp_j_cycles", "float", "J*cycles", "energy x latency of the whole network"),
 )
 
 
@@ -167,12 +163,12 @@ def _energy(settings: Settings) -> ResultTable:
 
 
 _LEVEL_COLUMNS: Final = (
-    _column("arch", "text", "", "the accelerator"),
-    _column("weight_bits", "int", "bits", "of every layer; activations have 8"),
-    _column("column", "text", "", f"{AS_IN_PAPER} or {AS_IT_IS}"),
-    _column("level", "text", "", "a level, or the arithmetic units"),
-    _column("energy_uj", "float", "uJ", "of the network there"),
-    _column("share", "float", "", "of the network's energy"),
+    ResultColumn("arch", "text", "", "the accelerator"),
+    ResultColumn("weight_bits", "int", "bits", "of every layer; activations have 8"),
+    ResultColumn("column", "text", "", f"{AS_IN_PAPER} or {AS_IT_IS}"),
+    ResultColumn("level", "text", "", "a level, or the arithmetic units"),
+    ResultColumn("energy_uj", "float", "uJ", "of the network there"),
+    ResultColumn("share", "float", "", "of the network's energy"),
 )
 
 

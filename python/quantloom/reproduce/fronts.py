@@ -25,7 +25,7 @@ from quantloom.joint_search.journal import MANIFEST, read_manifest
 from quantloom.joint_search.run import run_search
 from quantloom.mapper.table import cost_table
 from quantloom.report.plot import COST_FIELDS
-from quantloom.report.results import Cell, Kind, ResultColumn, ResultTable
+from quantloom.report.results import Cell, ResultColumn, ResultTable
 from quantloom.reproduce.ddecs2024 import AS_IN_PAPER, AS_IT_IS, Profile
 from quantloom.reproduce.published import published
 from quantloom.spec.arch import load_arch
@@ -289,38 +289,34 @@ def _constraints(arch: str) -> str:
 # ---- the tables ------------------------------------------------------------------------------------------------------
 
 
-def _column(name: str, kind: Kind, unit: str, meaning: str) -> ResultColumn:
-    return ResultColumn(name=name, kind=kind, unit=unit, meaning=meaning)
-
-
 _OF_GROUP: Final = (
-    _column("network", "text", "", "name and options"),
-    _column("arch", "text", "", "the accelerator"),
-    _column("column", "text", "", f"{AS_IN_PAPER} or {AS_IT_IS}"),
-    _column("search", "text", "", f"{PROPOSED}: the proposed one; {UNIFORM}; {', '.join(RIVALS)}: made beside it"),
+    ResultColumn("network", "text", "", "name and options"),
+    ResultColumn("arch", "text", "", "the accelerator"),
+    ResultColumn("column", "text", "", f"{AS_IN_PAPER} or {AS_IT_IS}"),
+    ResultColumn("search", "text", "", f"{PROPOSED}: the proposed one; {UNIFORM}; {', '.join(RIVALS)}: made beside it"),
 )
 _FRONT_COLUMNS: Final = (
     *_OF_GROUP,
-    _column("seed", "int", "", "of the run"),
-    _column("uniform_bits", "int", "bits", "missing: mixed ones"),
-    _column("energy_uj", "float", "uJ", "of the network, as the column counts"),
-    _column("latency_cycles", "float", "cycles", "of the network"),
-    _column("sum_edp_j_cycles", "float", "J*cycles", "the layers' own EDPs added up"),
-    _column("accuracy_validation", "float", "", "0..1, by which the search decided"),
-    _column("accuracy_test", "float", "", "0..1, which no search saw"),
+    ResultColumn("seed", "int", "", "of the run"),
+    ResultColumn("uniform_bits", "int", "bits", "missing: mixed ones"),
+    ResultColumn("energy_uj", "float", "uJ", "of the network, as the column counts"),
+    ResultColumn("latency_cycles", "float", "cycles", "of the network"),
+    ResultColumn("sum_edp_j_cycles", "float", "J*cycles", "the layers' own EDPs added up"),
+    ResultColumn("accuracy_validation", "float", "", "0..1, by which the search decided"),
+    ResultColumn("accuracy_test", "float", "", "0..1, which no search saw"),
 )
 
 
 def _intervals(name: str, unit: str, meaning: str) -> tuple[ResultColumn, ...]:
-    low = _column(f"{name}_low", "float", unit, "lower end of its 95 % interval; missing with one seed")
-    high = _column(f"{name}_high", "float", unit, "upper end")
-    return _column(name, "float", unit, meaning), low, high
+    low = ResultColumn(f"{name}_low", "float", unit, "lower end of its 95 % interval; missing with one seed")
+    high = ResultColumn(f"{name}_high", "float", unit, "upper end")
+    return ResultColumn(name, "float", unit, meaning), low, high
 
 
 _SAVINGS_COLUMNS: Final = (
     *_OF_GROUP,
-    _column("seeds", "int", "", "runs that the means are over"),
-    _column("objective", "text", "", "what is searched beside the error, and saved"),
+    ResultColumn("seeds", "int", "", "runs that the means are over"),
+    ResultColumn("objective", "text", "", "what is searched beside the error, and saved"),
     *_intervals("dominated", "", "share of the box from 0 to the worst uniform bits, on validation"),
     *_intervals("dominated_test", "", "the same on test"),
     *_intervals("saved", "", "share of the objective at uniform 8 bit, at no lower accuracy on validation"),
