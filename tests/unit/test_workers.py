@@ -128,6 +128,11 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def blocks_sigint(pid: int) -> bool:
+    blocked = Path(f"/proc/{pid}/status").read_text().partition("SigBlk:")[2].split()[0]
+    return bool(int(blocked, 16) >> (signal.SIGINT - 1) & 1)
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_search_that_is_ended_leaves_no_process_and_can_go_on(tmp_path, expected, how):
@@ -148,7 +153,8 @@ def test_a_search_that_is_ended_leaves_no_process_and_can_go_on(tmp_path, expect
         assert time.monotonic() < deadline
         time.sleep(0.01)
     children = processes_below(process.pid)
-    assert len(children) >= 2
+    workers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert [blocks_sigint(pid) for pid in workers] == [True, True]  # the first too, and from its birth
     if how == signal.SIGINT:
         os.killpg(process.pid, how)  # as the terminal does: all processes get it
     else:

@@ -11,6 +11,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
 from typing import Any, Final
@@ -102,7 +103,9 @@ class LocalWorkers:
     def _start(self) -> _Worker:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_work, args=(theirs, self._make_evaluator), daemon=True)
-        # A new process inherits that SIGINT is blocked: Ctrl-C, which the terminal sends to all, is for this one.
+        # A new process inherits that SIGINT is blocked: Ctrl-C, which the terminal sends to all, is for this one. The
+        # tracker, which the first start would begin with, unblocks it once it runs.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
