@@ -18,6 +18,7 @@ from quantloom.assemble import load_network_and_data
 from quantloom.cli.progress import Progress
 from quantloom.demo import DEMO_MODEL
 from quantloom.errors import QuantloomError
+from quantloom.quant.data import spread_subset
 from quantloom.quant.ladder import RUNGS, RungResult, budget_assignments, make_rung, measure, results_of
 from quantloom.quant.qat import QAT_DEFAULTS
 from quantloom.quant.train import TrainConfig
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--full-epochs", type=int, default=3)
     parser.add_argument("--short-epochs", type=int, default=1)
     parser.add_argument("--switchable-epochs", type=int, default=5)
+    parser.add_argument("--learning-rate", type=float, default=QAT_DEFAULTS["learning_rate"], help="its peak")
+    parser.add_argument("--images", type=int, help="train images of an epoch (default: all)")
     parser.add_argument("--rungs", default=",".join(RUNGS))
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
@@ -48,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> list[str]:
     traced, data = load_network_and_data(args.model, checkpoint=args.checkpoint, data=args.data, threads=args.threads)
+    data = replace(data, train=spread_subset(data.train, args.images))
     widths = [int(bits) for bits in args.widths.split(",")]
     assignments = budget_assignments(traced.network, widths, args.assignments, seed=0)
-    full = TrainConfig(**{**QAT_DEFAULTS, "epochs": args.full_epochs})
+    full = TrainConfig(**{**QAT_DEFAULTS, "epochs": args.full_epochs, "learning_rate": args.learning_rate})
     short = replace(full, epochs=args.short_epochs)
     switchable = replace(full, epochs=args.switchable_epochs)
 
@@ -73,7 +77,7 @@ def run(args: argparse.Namespace) -> list[str]:
     ]
     args.output.mkdir(parents=True, exist_ok=True)
     settings = {
-        **{key: getattr(args, key) for key in ("model", "checkpoint", "data", "assignments", "widths")},
+        **{key: getattr(args, key) for key in ("model", "checkpoint", "data", "images", "assignments", "widths")},
         **{"full": asdict(full), "short": asdict(short), "switchable": asdict(switchable)},
     }
     with Progress() as progress:

@@ -18,14 +18,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor, nn
-from torch.utils.data import Dataset, Subset
+from torch import nn
 
 from quantloom.assemble import load_network_and_data
 from quantloom.cli.progress import Progress
 from quantloom.errors import QuantError, QuantloomError
 from quantloom.quant.checkpoint import load_checkpoint, save_checkpoint
-from quantloom.quant.data import DataSplits, length_of, spread_images
+from quantloom.quant.data import DataSplits, length_of, spread_images, spread_subset
 from quantloom.quant.network import QuantizedNetwork
 from quantloom.quant.ptq import accuracy_of
 from quantloom.quant.qat import QAT_DEFAULTS, quantize_for, train_bits
@@ -149,7 +148,7 @@ def train_one(
     path = args.output / f"{item.stem}.pt"
     if path.exists():
         return
-    images = data.train if args.images is None else some_of(data.train, args.images)
+    images = spread_subset(data.train, args.images)
     config = TrainConfig(
         **{**QAT_DEFAULTS, "epochs": args.epochs, "learning_rate": args.learning_rate, "crop": 2, "seed": item.seed}
     )
@@ -161,12 +160,6 @@ def train_one(
         train_float(network, images, replace(config, distillation=0.0), state=state, progress=progress)
     save_checkpoint(path, network)
     state.path.unlink(missing_ok=True)
-
-
-def some_of(data: Dataset[tuple[Tensor, int]], count: int) -> Subset[tuple[Tensor, int]]:
-    """So many images, spread evenly."""
-    total = length_of(data)
-    return Subset(data, [index * total // count for index in range(min(count, total))])
 
 
 def network_of(traced: TracedModel, data: DataSplits, item: Run) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from quantloom.errors import DataError
-from quantloom.quant.data import ImageDataset, first_images, load_data, spread_images
+from quantloom.quant.data import ImageDataset, first_images, load_data, spread_images, spread_subset
 from quantloom.quant.idx import read_idx
 
 TRAIN, TEST = 24, 6
@@ -76,6 +76,8 @@ def test_any_dataset_can_be_read():
     assert labels.tolist() == [0, 1, 2]
     assert spread_images(dataset, 3)[1].tolist() == [0, 1, 3]
     assert spread_images(dataset)[1].tolist() == spread_images(dataset, 9)[1].tolist() == [0, 1, 2, 3, 4]
+    few = spread_subset(spread_subset(dataset, 4), 3)
+    assert [label for _, label in few] == first_images(few)[1].tolist() == [0, 1, 2]
     with pytest.raises(DataError, match="empty"):
         first_images(TensorDataset(torch.zeros(0, 1), torch.zeros(0)))
     with pytest.raises(DataError, match=r"different shapes in one split: \(1, 4, 4\), \(1, 5, 5\)"):

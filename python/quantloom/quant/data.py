@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from quantloom.errors import DataError
 from quantloom.quant.data_files import load_cifar10, load_folder, load_function
-from quantloom.quant.data_splits import DataSplits, ImageDataset, first_images, items_at, length_of, spread_images
+from quantloom.quant.data_splits import (
+    DataSplits,
+    ImageDataset,
+    first_images,
+    items_at,
+    length_of,
+    spread_images,
+    spread_subset,
+)
 from quantloom.quant.idx import read_idx
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "load_data",
     "load_fashion_mnist",
     "spread_images",
+    "spread_subset",
 ]
 
 FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts it

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from quantloom.errors import DataError
 
-__all__ = ["DataSplits", "ImageDataset", "first_images", "items_at", "length_of", "spread_images"]
+__all__ = ["DataSplits", "ImageDataset", "first_images", "items_at", "length_of", "spread_images", "spread_subset"]
 
 
 class ImageDataset(Dataset[tuple[Tensor, int]]):
@@ -90,9 +90,17 @@ def first_images(dataset: Dataset[tuple[Tensor, int]], limit: int | None = None)
 
 def spread_images(dataset: Dataset[tuple[Tensor, int]], limit: int | None = None) -> tuple[Tensor, Tensor]:
     """Like first_images(), but evenly spread over the dataset, so that one sorted by class is seen whole."""
-    count = length_of(dataset)
+    return items_at(dataset, _spread(length_of(dataset), limit))
+
+
+def spread_subset(dataset: Dataset[tuple[Tensor, int]], limit: int | None = None) -> Dataset[tuple[Tensor, int]]:
+    """The items of spread_images() as a dataset. Raises DataError if the dataset is empty."""
+    return Subset(dataset, _spread(length_of(dataset), limit).tolist())
+
+
+def _spread(count: int, limit: int | None) -> Tensor:
     limit = count if limit is None else min(limit, count)
-    return items_at(dataset, torch.arange(limit) * count // limit)
+    return torch.arange(limit) * count // limit
 
 
 def length_of(dataset: Dataset[tuple[Tensor, int]]) -> int:
@@ -108,6 +116,8 @@ def items_at(dataset: Dataset[tuple[Tensor, int]], indices: Tensor) -> tuple[Ten
     """The items at some indices (K,) as tensors: (K, C, H, W) float32 and (K,) int64. Raises DataError."""
     if isinstance(dataset, ImageDataset):
         return dataset.batch(indices)
+    if isinstance(dataset, Subset):
+        return items_at(dataset.dataset, torch.tensor(dataset.indices)[indices])
     items = [dataset[i] for i in indices.tolist()]
     shapes = {tuple(image.shape) for image, _ in items}
     if len(shapes) > 1:
