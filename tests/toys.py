@@ -36,3 +36,8 @@ def depthwise_net() -> nn.Module:
         nn.Flatten(),
         nn.Linear(144, 2),
     )
+
+
+def colour_net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU6(), nn.Flatten(), nn.Linear(36, 2))

@@ -162,7 +162,8 @@ def prepare(
 class Measured:
     """A network with what measures the accuracies of its bits: the same for all accelerators and ways to count costs.
 
-    hashes: of what the accuracies depend on; depends_on: as SearchInputs.accuracy_depends_on, None without a store.
+    hashes: of what the accuracies depend on; depends_on: as SearchInputs.accuracy_depends_on, None without a store, or
+    where nobody knows whether the data are still the same.
     """
 
     network: Network
@@ -222,6 +223,7 @@ def _calibrated(
     import torch
 
     from quantloom.quant.data import spread_images
+    from quantloom.quant.fingerprint import fingerprint_of
     from quantloom.quant.ptq import PtqEvaluator
     from quantloom.quant.sensitivity import fisher_table
 
@@ -232,14 +234,15 @@ def _calibrated(
         torch.set_num_threads(1)
         sensitivity = fisher_table(evaluator.network, *spread_images(data.train, _SENSITIVITY_IMAGES))
         torch.set_num_threads(threads)
-    hashes = _hashes(traced, data)
+    fingerprint = fingerprint_of(data)
+    hashes = _hashes(traced, fingerprint or hashlib.sha256(data.description.encode()).hexdigest())
     return Measured(
         network=traced.network,
         evaluator=evaluator,
         sensitivity=sensitivity,
         data=data.description,
         hashes=hashes,
-        depends_on=None if store is None else _accuracy_depends_on(hashes, traced, data, evaluator),
+        depends_on=None if store is None or fingerprint is None else _accuracy_depends_on(hashes, traced, evaluator),
     )
 
 
@@ -388,39 +391,25 @@ def _cost_table(
     )
 
 
-def _hashes(traced: TracedModel, data: DataSplits) -> dict[str, str]:
-    """SHA-256 of what accuracies depend on besides the configuration."""
-    from quantloom.quant.data import ImageDataset
+def _hashes(traced: TracedModel, data: str) -> dict[str, str]:
+    """SHA-256 of what accuracies depend on besides the configuration. data: that of the data."""
     from quantloom.spec.network import dump_network
 
-    weights, images = hashlib.sha256(), hashlib.sha256(data.description.encode())
+    weights = hashlib.sha256()
     for name, tensor in traced.graph_module.state_dict().items():
         weights.update(name.encode())
         weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    for split in (data.train, data.validation, data.test):
-        if isinstance(split, ImageDataset):
-            images.update(split.images.numpy().tobytes())
-            images.update(split.labels.numpy().tobytes())
     return {
         "network": hashlib.sha256(dump_network(traced.network).encode()).hexdigest(),
         "weights": weights.hexdigest(),
-        "data": images.hexdigest(),
+        "data": data,
     }
 
 
-def _accuracy_depends_on(
-    hashes: Mapping[str, str], traced: TracedModel, data: DataSplits, evaluator: PtqEvaluator
-) -> dict[str, str] | None:
-    """All that accuracies depend on besides the bits; None where the data are read from files as they are needed.
-
-    hashes: those of _hashes().
-    """
+def _accuracy_depends_on(hashes: Mapping[str, str], traced: TracedModel, evaluator: PtqEvaluator) -> dict[str, str]:
+    """All that accuracies depend on besides the bits. hashes: those of _hashes()."""
     import torch
 
-    from quantloom.quant.data import ImageDataset
-
-    if not all(isinstance(split, ImageDataset) for split in (data.train, data.validation, data.test)):
-        return None
     graph = f"{traced.graph_module}\n{traced.graph_module.code}"
     return {
         **{name: hashes[name] for name in ("network", "weights", "data")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import random
@@ -13,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from quantloom.cli.main import main
 from quantloom.joint_search.comparison import compare_runs
@@ -146,6 +149,30 @@ def test_finished_runs_are_only_read(made: Path, quantloom: Run, monkeypatch: py
     assert refused.code == 1
     assert "seed0 was searched with another config" in refused.err
     assert "choose another directory by -o, or remove that one" in refused.err
+
+
+def test_tables_of_images_that_were_replaced_are_made_anew(quantloom: Run, directory: Path) -> None:
+    draw = np.random.default_rng(0)
+    for part, name in itertools.product(("train", "test"), ("dark", "light")):
+        (directory / "images" / part / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = draw.integers(128, size=(8, 8, 3), dtype=np.uint8) + np.uint8(100 * (name == "light"))
+            Image.fromarray(pixels).save(directory / "images" / part / name / f"{number}.png")
+    command = [
+        *("reproduce", "ddecs2024", "--part", "savings", "--arch", "eyeriss", "--evaluations", "12", "--seeds", "1"),
+        *("--model", "toys:colour_net:input=8,channels=3", "--data", "folder:images,size=8", "--threads", "1"),
+        *("-o", "out", "--store", "store.sqlite"),
+    ]
+    made = quantloom(*command)
+    assert made.code == 0, made.err
+    assert "kept from before" in quantloom(*command).out
+    Image.new("RGB", (9, 9)).save(directory / "images" / "test" / "light" / "0.png")
+    made_anew = quantloom(*command)
+    assert made_anew.code == 0, made_anew.err
+    assert "kept from before" not in made_anew.out
+    assert len(runs_of(directory / "out", "paper")) == 2  # those of the old images stay
+    about = json.loads(quantloom("store", "ls", "--store", "store.sqlite", "--json").out)
+    assert "accuracy" in json.dumps(about)
 
 
 @pytest.mark.parametrize(

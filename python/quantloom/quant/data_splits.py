@@ -6,6 +6,7 @@ may see.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -60,6 +61,13 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Normalised images (N, channels, height, width) and labels (N,) at some indices, without a Python loop."""
         return self.normalise(self.images[indices]), self.labels[indices]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of bytes, labels and normalisation, as hexadecimal digits."""
+        found = hashlib.sha256(f"{tuple(self.images.shape)} {self.mean.tolist()} {self.std.tolist()}".encode())
+        found.update(self.images.contiguous().numpy().data)
+        found.update(self.labels.contiguous().numpy().data)
+        return found.hexdigest()
 
     @property
     def image_shape(self) -> tuple[int, ...]:

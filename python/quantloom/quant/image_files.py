@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from quantloom.errors import DataError
+from quantloom.quant.fingerprint import fingerprint_of_files
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,6 +76,13 @@ class FolderDataset(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         """Number of images."""
         return len(self.files)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the files' names, sizes and times of change, their labels and how they are scaled."""
+        look = f"{self._size} {self._resize} {self._mean.tolist()} {self._std.tolist()}"
+        found = hashlib.sha256(f"{look} {[label for _, label in self.files]}".encode())
+        found.update(fingerprint_of_files(path for path, _ in self.files).encode())
+        return found.hexdigest()
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """The normalised image (3, size, size), float32, and its label. Raises DataError naming a corrupt file."""

@@ -24,6 +24,8 @@ from quantloom.joint_search.config import RIVALS, Objective, SearchConfig
 from quantloom.joint_search.journal import MANIFEST, read_manifest
 from quantloom.joint_search.run import run_search
 from quantloom.mapper.table import cost_table
+from quantloom.quant.data import DATA_SETS
+from quantloom.quant.fingerprint import fingerprint_of_files
 from quantloom.report.plot import COST_FIELDS
 from quantloom.report.results import Cell, ResultColumn, ResultTable
 from quantloom.reproduce.ddecs2024 import AS_IN_PAPER, AS_IT_IS, Profile
@@ -81,9 +83,9 @@ class FrontSettings:
         return 2 * self.images
 
     def depend_on(self) -> dict[str, object]:
-        """All that the tables depend on, but for the contents of the data."""
+        """All that the tables depend on. Data of a function are taken to be the same as long as its name is."""
         given = {name: getattr(self, name) for name in ("data", "evaluations", "seeds", "images")}
-        networks = [[subject.model, subject.checkpoint] for subject in self.subjects]
+        networks = [[s.model, s.checkpoint, _files_behind(s, self.data)] for s in self.subjects]
         return {**given, "archs": list(self.archs), "networks": networks}
 
 
@@ -127,6 +129,20 @@ def subjects_of(data: str, profile: Profile, model: str | None, checkpoint: str 
         return _CIFAR10 if profile == "full" else _CIFAR10[:1]
     message = f"--data {data}: quantloom comes with no network that was trained on these"
     raise DataError(message, hint="name one by --model and its weights by --checkpoint, or take demo or cifar10:DIR")
+
+
+def _files_behind(subject: Subject, data: str) -> str:
+    """SHA-256 that changes with the files that are named, as fingerprint_of_files() has it."""
+    kind, _, place = data.partition(":")
+    named = [
+        subject.checkpoint,
+        subject.model.partition(":")[0],
+        place.partition(",")[0] if kind in DATA_SETS else None,
+    ]
+    files: list[Path] = []
+    for path in (Path(name) for name in named if name):
+        files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] * path.is_file()
+    return fingerprint_of_files(files)
 
 
 def make_accuracy_part(name: str, settings: FrontSettings) -> ResultTable:
@@ -183,7 +199,10 @@ def _made_runs(settings: FrontSettings) -> list[_Group]:
 
 def _paths(settings: FrontSettings, subject: Subject, arch: str, way: _Way) -> Iterator[Path]:
     kind = settings.data.partition(":")[0]
-    name = re.sub(r"[^\w.-]+", "_", f"{subject.model}-{kind}-{settings.evaluations}-{settings.images}")[-120:]
+    given = (
+        f"{subject.model}-{kind}-{settings.evaluations}-{settings.images}-{_files_behind(subject, settings.data)[:8]}"
+    )
+    name = re.sub(r"[^\w.-]+", "_", given)[-120:]
     stem = re.sub(r"[^\w.-]+", "_", arch)
     return (settings.directory / "runs" / name / f"{stem}-{way.short}-seed{n}" for n in range(settings.seeds))
 
