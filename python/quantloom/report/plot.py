@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,11 +156,11 @@ def plot_seeds(
         color, dashes = (_FRONT, "-") if i == 0 else _CURVES[(i - 1) % len(_CURVES)]
         drawn = [front for front in seeds if front]
         for n, front in enumerate(drawn):
-            steps = _steps(front, 1.08 * max(shown))
-            axes.step(
-                [c * factor for c, _ in steps],
-                [a for _, a in steps],
-                where="post",
+            _draw_steps(
+                axes,
+                front,
+                factor,
+                1.08 * max(shown),
                 color=color,
                 linestyle=dashes,
                 linewidth=1.6 if i == 0 else 1.2,
@@ -194,10 +194,7 @@ def _draw_candidates(axes: Axes, candidates: Sequence[CostPoint], factor: float)
 
 def _draw_front(axes: Axes, points: Sequence[CostPoint], factor: float, right_end: float) -> None:
     """Draw the front as the accuracy that can be had up to a cost."""
-    steps = _steps(points, right_end)
-    axes.step(
-        [c * factor for c, _ in steps], [a for _, a in steps], where="post", color=_FRONT, linewidth=1.6, zorder=3
-    )
+    _draw_steps(axes, points, factor, right_end, color=_FRONT, linewidth=1.6, zorder=3)
     axes.plot(
         [c * factor for c, _ in points],
         [a for _, a in points],
@@ -212,13 +209,16 @@ def _draw_front(axes: Axes, points: Sequence[CostPoint], factor: float, right_en
     )
 
 
-def _steps(points: Sequence[CostPoint], right_end: float) -> list[CostPoint]:
-    """Corners of the accuracy that can be had up to a cost. points: cheapest first, at least one."""
+def _draw_steps(
+    axes: Axes, points: Sequence[CostPoint], factor: float, right_end: float, **look: Any
+) -> None:  # Any: what axes.step() takes
+    """Draw the accuracy that can be had up to a cost. points: cheapest first, at least one. look: of axes.step()."""
     best = [points[0]]
     for cost, accuracy in points[1:]:
         if accuracy > best[-1][1]:
             best.append((cost, accuracy))
-    return [*best, (right_end, best[-1][1])]
+    corners = [*best, (right_end, best[-1][1])]
+    axes.step([cost * factor for cost, _ in corners], [accuracy for _, accuracy in corners], where="post", **look)
 
 
 def _draw_curves(
@@ -229,17 +229,9 @@ def _draw_curves(
         if not points:
             continue
         color, dashes = _CURVES[i % len(_CURVES)]
-        steps = _steps(sorted(points), right_end)
-        axes.step(
-            [c * factor for c, _ in steps],
-            [a for _, a in steps],
-            where="post",
-            color=color,
-            linestyle=dashes,
-            linewidth=1.4,
-            label=name.replace("_", " "),
-            zorder=2.5,
-        )
+        label = name.replace("_", " ")
+        look = {"color": color, "linestyle": dashes, "linewidth": 1.4, "label": label, "zorder": 2.5}
+        _draw_steps(axes, sorted(points), factor, right_end, **look)
 
 
 def _draw_trained(
@@ -247,16 +239,7 @@ def _draw_trained(
 ) -> None:
     """Draw what training made of points and baselines: a front of its own, in the shapes of before, hollow."""
     if front:
-        steps = _steps(front, right_end)
-        axes.step(
-            [c * factor for c, _ in steps],
-            [a for _, a in steps],
-            where="post",
-            color=_FRONT,
-            linewidth=1.6,
-            linestyle="dotted",
-            zorder=3,
-        )
+        _draw_steps(axes, front, factor, right_end, color=_FRONT, linewidth=1.6, linestyle="dotted", zorder=3)
     for shape, color, name, points in (
         ("o", _FRONT, "front, trained", front),
         ("s", _UNIFORM, "uniform bits, trained", baselines),
