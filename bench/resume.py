@@ -1,15 +1,17 @@
 """Commands killed at random moments, again and again, and begun anew: is their result that of one never stopped?
 
-    python bench/resume.py [--what search|training|table|report|all] [--kills 100] [--workers 1] [--seed 0]
+    python bench/resume.py [--what search|training|bits|begin|table|report|all] [--kills 100] [--workers 1] [--seed 0]
 
 search: `quantloom search` with its files, store and promotion, of the toy network of quantloom.testing, resumed.
 training: `quantloom quantize` of a small network, in float and then with its bits, resumed; the state is written after
-every step. table: `quantloom table` with a store, over and over. report: `quantloom report` with its figures, over an
-older report.
+every step. bits: the same job once its float phase is done, killed only while it trains with bits. begin: the same job,
+shorter, killed while it makes its directory, begun again there until it is made, then resumed. table: `quantloom table`
+with a store, over and over. report: `quantloom report` with its figures, over an older report.
 
 Each life is a process that is ended by SIGKILL: every other one after a random time, wherever it is, the others up to
-30 ms after the first file that they begin to write, on a disk that takes 10 ms to sync. Prints how the kills fell, and
-fails if a byte of a result differs, a file is there in part under its own name, or anything is left when all is done.
+30 ms after the first file that they begin to write, on a disk that takes 10 ms to sync (those of bits and begin at
+random moments of what they are about). Prints how the kills fell, and fails if a byte of a result differs, a file is
+there in part under its own name, or anything is left when all is done.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from quantloom.quant.data import DataSplits, ImageDataset
 from quantloom.testing.toy_search import ToyEvaluator, ToyEvaluatorMaker, ToySensitivity, toy_inputs, toy_network
 from quantloom.whole_files import sync
 
+WHATS = ("search", "training", "bits", "begin", "table", "report")
 LAYERS = 6
 DISK_S = 0.01  # that a sync takes longer than here
 SEARCHED = ("front.json", "front.csv", "mappings.json")
@@ -99,11 +102,76 @@ def data() -> DataSplits:
     )
 
 
+def partial_files(directory: Path) -> set[str]:
+    """What is being written there, or was when a process was killed."""
+    found: set[str] = set()
+    for folder in (directory, directory / "figures"):
+        if folder.is_dir():
+            found |= {entry.path for entry in os.scandir(folder) if ".part" in entry.name}
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Life:
+    """A process that is to be killed. number: of the kill. whole_s: what an uninterrupted run takes."""
+
+    child: int
+    directory: Path
+    number: int
+    whole_s: float
+    generator: random.Random
+    is_new: bool
+
+    def is_over(self) -> bool:
+        """Whether the process ended by itself (it is then still to be waited for)."""
+        return os.waitid(os.P_PID, self.child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def wait_until(self, happened: Callable[[], object]) -> bool:
+        """Until something happened; false if the process ended before."""
+        while not self.is_over():
+            if happened():
+                return True
+            time.sleep(0.001)
+        return False
+
+    def sleep_up_to(self, seconds: float) -> bool:
+        time.sleep(self.generator.uniform(0, seconds))
+        return True
+
+
+def wait_for_writing(life: Life, seconds: float = 3 * DISK_S) -> bool:
+    """Until up to so many seconds after a file is begun in the directory."""
+    before = partial_files(life.directory)
+    life.wait_until(lambda: partial_files(life.directory) - before)
+    return life.sleep_up_to(seconds)
+
+
+def wait_anywhere(life: Life) -> bool:
+    return wait_for_writing(life) if life.number % 2 else life.sleep_up_to(0.6 * life.whole_s)
+
+
+def wait_for_training_with_bits(life: Life) -> bool:
+    """Until this life has written a state of training with bits, and some steps more."""
+    path = life.directory / "training.state"
+
+    def state() -> int | None:
+        return path.stat().st_ino if path.exists() else None
+
+    before = state()
+    return life.wait_until(lambda: state() not in (None, before)) and life.sleep_up_to(20 * DISK_S)
+
+
+def wait_for_beginning(life: Life) -> bool:
+    """Until a directory is being made: four syncs, of two files and their names."""
+    return life.is_new and wait_for_writing(life, 5 * DISK_S)
+
+
 @dataclasses.dataclass(frozen=True)
 class What:
     """A command to kill: the command lines that begin in a directory and go on there, and what they leave.
 
-    moment: where a kill fell, by what is on disk. before: called with the directory before it is begun.
+    moment: where a kill fell, by what is on disk. before: called with the directory before it is begun. wait: until the
+    moment of a kill; false if this life is to be left alone.
     """
 
     begin: Callable[[Path], list[str]]
@@ -112,15 +180,7 @@ class What:
     begun_by: str
     moment: Callable[[Path, set[str]], str]
     before: Callable[[Path], object] = lambda directory: None
-
-
-def partial_files(directory: Path) -> set[str]:
-    """What is being written there, or was when a process was killed."""
-    found: set[str] = set()
-    for folder in (directory, directory / "figures"):
-        if folder.is_dir():
-            found |= {entry.path for entry in os.scandir(folder) if ".part" in entry.name}
-    return found
+    wait: Callable[[Life], bool] = lambda life: wait_anywhere(life)
 
 
 def search_moment(directory: Path, before: set[str]) -> str:
@@ -140,6 +200,25 @@ def training_moment(directory: Path, before: set[str]) -> str:
     return "in training with bits" if (directory / "float.pt").exists() else "in training in float"
 
 
+def bits_moment(directory: Path, before: set[str]) -> str:
+    if (directory / "training.state").exists() and not (directory / "weights.pt").exists():
+        written = any(Path(path).name.startswith(".training.") for path in partial_files(directory) - before)
+        return "while the state of training with bits was written" if written else "in a step of training with bits"
+    return "while the last files were written"
+
+
+def beginning_moment(directory: Path, before: set[str]) -> str:
+    if (directory / "manifest.json").exists():
+        return "once the manifest was there"
+    return "between bits.yaml and manifest.json" if (directory / "bits.yaml").exists() else "before bits.yaml"
+
+
+def past_float(where: Path) -> None:
+    """A job killed as soon as it trains with bits; the uninterrupted one begins at the beginning."""
+    if where != Path("whole-bits"):
+        shutil.copytree("floated", where)
+
+
 def writing_moment(directory: Path, before: set[str]) -> str:
     return "while a file was written" if partial_files(directory) - before else "between files"
 
@@ -149,6 +228,13 @@ def kinds(args: argparse.Namespace) -> dict[str, What]:
     table = ["table", "chain.yaml", "--arch", "eyeriss", "--bits", "2,4,8", "--threads", "1", "--store", "store.sqlite"]
     train = ["quantize", "resume:net:input=8,channels=1", "--bits", "a4w3", "--data", "resume:data"]
     train += ["--threads", "1", "--batch", "32", "--float-epochs", "3", "--epochs", "3"]
+    quantize = What(
+        begin=lambda where: [*train, "-o", str(where)],
+        go_on=lambda where: ["quantize", "--resume", str(where), "--threads", "1"],
+        results=TRAINED,
+        begun_by="manifest.json",
+        moment=training_moment,
+    )
     return {
         "search": What(
             begin=lambda where: ["search", "toy.yaml", "-o", str(where), *workers],
@@ -157,13 +243,13 @@ def kinds(args: argparse.Namespace) -> dict[str, What]:
             begun_by="manifest.json",
             moment=search_moment,
         ),
-        "training": What(
-            begin=lambda where: [*train, "-o", str(where)],
-            go_on=lambda where: ["quantize", "--resume", str(where), "--threads", "1"],
-            results=TRAINED,
-            begun_by="manifest.json",
-            moment=training_moment,
-            before=lambda directory: (directory / "bits.yaml").unlink(missing_ok=True),
+        "training": quantize,
+        "bits": dataclasses.replace(quantize, moment=bits_moment, before=past_float, wait=wait_for_training_with_bits),
+        "begin": dataclasses.replace(
+            quantize,
+            begin=lambda where: [*train, "--float-epochs", "1", "--epochs", "1", "-o", str(where)],
+            moment=beginning_moment,
+            wait=wait_for_beginning,
         ),
         "table": What(
             begin=lambda where: [*table, "-o", str(where / "t.csv"), "--force"],
@@ -225,15 +311,6 @@ def ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def wait_for_writing(directory: Path, child: int) -> None:
-    """Until a file is begun in the directory, or the process ends (which is then still to be waited for)."""
-    before = partial_files(directory)
-    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if partial_files(directory) - before:
-            return
-        time.sleep(0.001)
-
-
 def found_in(directory: Path, results: tuple[str, ...]) -> dict[str, bytes]:
     return {name: (directory / name).read_bytes() for name in results if (directory / name).exists()}
 
@@ -254,17 +331,13 @@ def kill_again_and_again(name: str, what: What, args: argparse.Namespace) -> Non
         # several runs one after the other, each killed until it is through
         directory, run = Path(f"{name}-{run}"), run + 1
         while True:
-            is_new = not (directory / what.begun_by).exists()
-            if is_new:
+            if not (directory / what.begun_by).exists():
                 what.before(directory)
+            is_new = not (directory / what.begun_by).exists()
             left_before = partial_files(directory)
             child = live((what.begin if is_new else what.go_on)(directory), pause_s)
-            if kills < args.kills:
-                if kills % 2:
-                    wait_for_writing(directory, child)
-                    time.sleep(generator.uniform(0, 3 * DISK_S))
-                else:
-                    time.sleep(generator.uniform(0, 0.6 * whole_s))
+            life = Life(child, directory, kills, whole_s, generator, is_new)
+            if kills < args.kills and what.wait(life):
                 os.kill(child, signal.SIGKILL)
             code = ended(child)
             found = found_in(directory, what.results)
@@ -288,7 +361,7 @@ def kill_again_and_again(name: str, what: What, args: argparse.Namespace) -> Non
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--what", default="search", choices=("search", "training", "table", "report", "all"))
+    parser.add_argument("--what", default="search", choices=(*WHATS, "all"))
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--evaluations", type=int, default=200, help="of a search")
     parser.add_argument("--pause-ms", type=float, default=2.0, help="of each accuracy")
@@ -309,7 +382,14 @@ def main() -> None:
             (Path("searched") / "report.html").unlink()
             manifest = json.loads(Path("searched/manifest.json").read_text())
             assert manifest["status"] == "finished"
-        for name, what in kinds(args).items():
+        asked = kinds(args)
+        if args.what in ("bits", "all"):
+            child = live(asked["training"].begin(Path("floated")), 0.0)
+            life = Life(child, Path("floated"), 0, 0.0, random.Random(args.seed), is_new=True)
+            assert life.wait_until(Path("floated/training.state").exists), "it ended before training with bits"
+            os.kill(child, signal.SIGKILL)
+            ended(child)
+        for name, what in asked.items():
             if args.what in (name, "all"):
                 kill_again_and_again(name, what, args)
 

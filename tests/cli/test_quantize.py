@@ -180,3 +180,25 @@ def test_wrong_usage_is_told_from_errors(quantloom: Run, directory: Path) -> Non
     taken = quantloom("quantize", DEMO_MODEL, "--bits", "8", *DEMO, "-o", "out")
     assert taken.code == 1
     assert "out/weights.pt exists already" in taken.err
+
+
+def test_a_job_killed_before_its_manifest_is_begun_again_and_other_bits_stay(quantloom: Run, directory: Path) -> None:
+    arguments = ["quantize", DEMO_MODEL, "--bits", "8", *DEMO, "--epochs", "0", "-o", "out"]
+    out = directory / "out"
+    out.mkdir()
+    (out / "bits.yaml").write_text("default: 4\n")
+    refused = quantloom(*arguments)
+    assert refused.code == 1
+    assert "error: out/bits.yaml exists already, with other bits" in refused.err
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("bits.yaml", "default: 4\n")]
+    (out / "bits.yaml").unlink()
+    first = quantloom(*arguments)
+    assert first.code == 0, first.err
+    weights = (out / "weights.pt").read_bytes()
+    for path in out.iterdir():
+        if path.name != "bits.yaml":  # what a kill leaves
+            path.unlink()
+    again = quantloom(*arguments)
+    assert again.code == 0, again.err
+    assert (out / "manifest.json").exists()
+    assert (out / "weights.pt").read_bytes() == weights

@@ -16,11 +16,13 @@ ROOT = Path(__file__).parents[2]
     [
         ("search", 5, ["--evaluations", "60", "--pause-ms", "5"]),
         ("search", 2, ["--evaluations", "60", "--pause-ms", "5", "--workers", "2"]),
-        ("training", 4, []),
+        ("training", 2, []),
+        ("bits", 3, []),
+        ("begin", 2, []),
         ("table", 5, []),
         ("report", 2, []),
     ],
-    ids=["search", "search by workers", "training", "table", "report"],
+    ids=["search", "search by workers", "training", "training with bits", "begin", "table", "report"],
 )
 def test_a_command_killed_again_and_again_gives_the_same_bytes(what: str, kills: int, options: list[str]) -> None:
     done = subprocess.run(

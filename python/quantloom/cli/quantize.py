@@ -145,7 +145,8 @@ def _choose_directory(args: argparse.Namespace) -> Path:
         args.parser.error(f"the following arguments are required: {named} (or --resume DIR)")
     if args.output is not None:
         directory = Path(args.output)
-        for name in ("manifest.json", "bits.yaml", "weights.pt", "weights.safetensors", "model.onnx", "float.pt"):
+        # not bits.yaml: a job killed before its manifest was there left it, and start_job() compares it
+        for name in ("manifest.json", "weights.pt", "weights.safetensors", "model.onnx", "float.pt"):
             check_writable(directory / name, hint="choose another directory, or go on with --resume DIR")
         return directory
     number = 1

@@ -128,16 +128,27 @@ class JobResult:
 
 
 def start_job(directory: Path, settings: JobSettings, bits: str, command: list[str]) -> None:
-    """Make the directory of a job. bits: the text of its bits file. Raises QuantError if it cannot be written."""
+    """Make the directory of a job. Raises QuantError if other bits are there, or it cannot be written.
+
+    bits: the text of its bits file; the same one may be there, from a job killed before its manifest was written.
+    """
+    path = directory / BITS
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        is_there = path.exists()
+        is_another = is_there and path.read_bytes() != bits.encode()
     except OSError as error:
-        raise _cannot_write(directory, error) from error
-    _write_text(directory / BITS, bits)
+        raise _cannot_write(path, error) from error
+    if is_another:
+        message = f"{path} exists already, with other bits"
+        raise QuantError(message, hint="choose another directory, or remove it")
+    if not is_there:
+        _write_text(path, bits)
     try:
         _write_manifest(directory, {"status": "unfinished", "command": command, "settings": asdict(settings)})
     except QuantError:
-        (directory / BITS).unlink(missing_ok=True)  # half a job could neither go on nor be begun again
+        if not is_there:
+            path.unlink(missing_ok=True)  # as if it had not been begun
         raise
 
 
