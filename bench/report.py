@@ -120,8 +120,9 @@ def free(asked: Asked) -> list[str]:
     found: dict[str, list[str]] = {}
     for arch in ARCHS:
         rows = [line.split() for line in checked(run_cpp(asked, "free_bench", asked.match, arch)).splitlines()[1:-1]]
-        for cells in rows:  # arch, the words of the layer, objective, cpu ms, wall ms, mappings, value
-            found.setdefault(" ".join(cells[1:-5]), []).append(number(cells[-4]))
+        for cells in rows:  # arch, the words of the layer, objective, cpu ms, wall ms and more
+            least = next(i for i, cell in enumerate(cells) if cell in ("edp", "energy"))
+            found.setdefault(" ".join(cells[1:least]), []).append(number(cells[least + 1]))
     return table(
         ["layer", *(f"{arch}, {least}" for arch in ARCHS for least in ("EDP", "energy"))],
         [[name, *cells] for name, cells in found.items()],

@@ -5,6 +5,7 @@
 #include <stop_token>
 #include <vector>
 
+#include "quantloom/mac_table.hpp"
 #include "quantloom/mapper.hpp"
 
 namespace quantloom {
@@ -17,6 +18,9 @@ namespace quantloom {
 [[nodiscard]] std::vector<Optimum> optimize_exactly(const Arch& arch, const Workload& workload,
                                                     const std::vector<std::vector<int>>& settings, const MapperOptions& options,
                                                     std::stop_token stop, const Progress& progress);
+
+// Holds for every mapping: data movement costs nothing, every unit the hardware has is busy.
+[[nodiscard]] double universal_bound(const Arch& arch, const Workload& workload, const MacMode& mode, Objective objective);
 
 // Sets what a search has found: one point, or for Objective::pareto the front.
 void set_points(std::vector<Tradeoff> points, Objective objective, Optimum& out);

@@ -21,6 +21,7 @@ constexpr std::size_t kMostLanes = std::size_t{1} << 20;
 constexpr std::size_t kQuickLooks = 16;   // choices of lanes that get a quick look before the proof
 constexpr std::size_t kQuickWidth = 100;  // labels for each level in it
 constexpr std::size_t kQuickWindowWidth = 30;  // the same for layers with a window, whose beginnings are many
+constexpr std::size_t kFirstWidth = 5;  // for a first mapping, before any bound by tables is known
 constexpr std::size_t kBatch = 8;         // choices of lanes searched side by side; fixed, so that answers do not depend on threads
 
 struct Candidate {
@@ -73,44 +74,67 @@ class Solver {
   Optimum solve(std::size_t setting_class, const std::vector<int>& bits, const std::stop_token& stop, const Progress& progress) {
     for (auto& search : searches_) search.reset();
     class_ = setting_class;
-    lattice::Best best(options_.objective);
-    lattice::Effort effort;
-    const std::vector<Candidate> candidates = list_candidates(stop);
-    const Count budget = options_.budget > 0 || problem_.window.tensor() < 0 ? options_.budget : most_looks_;
-    double open_bound = candidates.size() < lanes_.size() ? 0 : kInfinity;
-    const auto report = [&](std::size_t done) {
-      if (!progress) return;
-      SearchState state{done, candidates.size()};
-      if (options_.objective != Objective::pareto && !best.empty()) state.best = best.points().front().objective;
-      if (options_.objective != Objective::pareto) {
-        const double least = std::min({state.best, open_bound, done < candidates.size() ? candidates[done].objective : kInfinity});
-        state.lower_bound = least < kInfinity ? least * kBoundMargin : 0;
-      }
-      progress(state);
-    };
-    report(0);
+    const bool is_limited = options_.budget > 0 || problem_.window.tensor() < 0;
+    Task task{lattice::Best(options_.objective), {}, is_limited ? options_.budget : most_looks_, stop, progress, lanes_.size(), 0};
+    std::vector<Candidate> candidates = list_candidates(stop);
+    double open_bound = candidates.size() < lanes_.size() ? universal_bound(arch_, workload_, table_.class_mac[class_], options_.objective) : kInfinity;
+    tell(task, 0, std::min(open_bound, bound_from(candidates, 0)));
+    // Something to compare with while there are only bounds that take no tables.
+    for (std::size_t i = 0; i < std::min(kQuickLooks, candidates.size()) && task.best.empty() && !task.is_over(); ++i) {
+      run_batch(task, candidates, i, 1, {kFirstWidth, 0});
+    }
+    tell(task, 0, std::min(open_bound, bound_from(candidates, 0)));
     // Tight bounds know the best choice of lanes, but for rounding.
-    const std::size_t looks = std::min(is_tight_ ? std::size_t{1} : kQuickLooks, candidates.size());
-    for (std::size_t i = 0; i < looks; i += kBatch) {
-      run_batch(candidates, i, std::min(kBatch, looks - i), {quick_width(), 0}, stop, best, effort);
-      report(0);
+    const std::size_t looks = std::min(tighten(task, candidates) ? std::size_t{1} : kQuickLooks, candidates.size());
+    for (std::size_t i = 0; i < looks && !task.is_over(); i += kBatch) {
+      run_batch(task, candidates, i, std::min(kBatch, looks - i), {quick_width(), 0});
+      tell(task, 0, std::min(open_bound, bound_from(candidates, 0)));
     }
     for (std::size_t i = 0; i < candidates.size(); i += kBatch) {
-      const bool is_spent = budget > 0 && effort.labels >= budget;
-      if (is_spent || stop.stop_requested()) {
-        open_bound = std::min(open_bound, candidates[i].objective);
+      if (task.is_over()) {
+        open_bound = std::min(open_bound, bound_from(candidates, i));
         break;
       }
-      open_bound = std::min(open_bound, run_batch(candidates, i, std::min(kBatch, candidates.size() - i),
-                                                  {0, budget > 0 ? budget - effort.labels : 0}, stop, best, effort));
-      report(std::min(i + kBatch, candidates.size()));
+      const std::size_t count = std::min(kBatch, candidates.size() - i);
+      const Count rest = task.budget > 0 ? task.budget - task.effort.labels : 0;
+      open_bound = std::min(open_bound, run_batch(task, candidates, i, count, {0, rest}));
+      tell(task, i + count, std::min(open_bound, bound_from(candidates, i + count)));
     }
-    Optimum out = describe(best, effort, open_bound * kBoundMargin, bits);
-    if (options_.budget == 0 && !out.certificate.exhausted && !stop.stop_requested()) refuse(out, effort, bits);
+    Optimum out = describe(task.best, task.effort, open_bound * kBoundMargin, bits);
+    if (options_.budget == 0 && !out.certificate.exhausted && !stop.stop_requested()) refuse(out, task.effort, bits);
     return out;
   }
 
  private:
+  // One class of bits while it is solved.
+  struct Task {
+    lattice::Best best;
+    lattice::Effort effort;
+    Count budget;  // of looks at beginnings; 0: no limit
+    const std::stop_token& stop;
+    const Progress& progress;
+    std::size_t total;      // choices of lanes
+    double lower_bound = 0;  // the largest that was told
+    [[nodiscard]] bool is_over() const { return stop.stop_requested() || (budget > 0 && effort.labels >= budget); }
+  };
+
+  // done: choices of lanes that are finished; what is open costs at least open_bound.
+  void tell(Task& task, std::size_t done, double open_bound) const {
+    if (!task.progress) return;
+    SearchState state{done, task.total};
+    if (options_.objective != Objective::pareto) {
+      if (!task.best.empty()) state.best = task.best.points().front().objective;
+      const double least = std::min(state.best, open_bound);
+      if (least < kInfinity) task.lower_bound = std::max(task.lower_bound, least * kBoundMargin);
+      state.lower_bound = task.lower_bound;
+    }
+    task.progress(state);
+  }
+
+  [[nodiscard]] static double bound_from(const std::vector<Candidate>& candidates, std::size_t first) {
+    return first < candidates.size() ? candidates[first].objective : kInfinity;
+  }
+
   [[nodiscard]] std::size_t quick_width() const { return problem_.window.tensor() < 0 ? kQuickWidth : kQuickWindowWidth; }
 
   // Without a budget an answer is a proven one.
@@ -147,25 +171,25 @@ class Solver {
       out.push_back({objective_value(options_.objective, bounds.energy_pj, bounds.cycles), bounds, i, group_of_[i]});
     }
     std::stable_sort(out.begin(), out.end(), is_before);
-    is_tight_ = tighten(out, stop);
     return out;
   }
 
   // False if there is nothing to raise the bounds with. Those of a window's layer depend much on which level has which lanes, so they are raised
   // once more for single choices.
-  bool tighten(std::vector<Candidate>& candidates, const std::stop_token& stop) {
+  bool tighten(Task& task, std::vector<Candidate>& candidates) {
     if (candidates.empty() || !search_of(0).has_joint_bound(lanes_[candidates.front().lanes])) return false;
-    raise(candidates, stop, groups_.size(), [](const Candidate& candidate) { return candidate.group; }, [&](std::size_t group) { return groups_[group]; });
+    raise(task, candidates, groups_.size(), [](const Candidate& candidate) { return candidate.group; }, [&](std::size_t group) { return groups_[group]; });
     if (problem_.window.tensor() >= 0) {
-      raise(candidates, stop, lanes_.size(), [](const Candidate& candidate) { return candidate.lanes; },
+      raise(task, candidates, lanes_.size(), [](const Candidate& candidate) { return candidate.lanes; },
             [&](std::size_t lanes) { return std::vector<const lattice::Lanes*>{&lanes_[lanes]}; });
     }
     return true;
   }
 
-  // Raises the bounds of sets of candidates, in the order of their first ones, until one that was raised comes before all that were not.
+  // Raises the bounds of sets of candidates, in the order of their first ones, until one that was raised comes before all that were not
+  // or the task is over.
   template <class Set, class Choices>
-  void raise(std::vector<Candidate>& candidates, const std::stop_token& stop, std::size_t sets, const Set& set_of, const Choices& choices) {
+  void raise(Task& task, std::vector<Candidate>& candidates, std::size_t sets, const Set& set_of, const Choices& choices) {
     std::vector<std::size_t> order;  // the first candidate of each set
     std::vector<double> joint_pj(sets, -1);
     for (std::size_t i = 0; i < candidates.size(); ++i) {
@@ -179,16 +203,23 @@ class Solver {
       return candidate;
     };
     Candidate least{kInfinity, {}, 0, 0};
-    for (std::size_t i = 0; i < order.size() && !stop.stop_requested(); i += kBatch) {
+    double not_raised = kInfinity;  // those whose tables would be too large, or that a stop kept from it
+    for (std::size_t i = 0; i < order.size() && !task.is_over(); i += kBatch) {
       if (options_.objective != Objective::pareto && is_before(least, candidates[order[i]])) break;
       const std::size_t count = std::min(kBatch, order.size() - i);
-      for_each_chunk(static_cast<int>(count), threads_, stop, [&](int chunk, int worker) {
+      for_each_chunk(static_cast<int>(count), threads_, task.stop, [&](int chunk, int worker) {
         const std::size_t set = set_of(candidates[order[i + static_cast<std::size_t>(chunk)]]);
         joint_pj[set] = search_of(worker).joint_bound_pj(choices(set));
       });
+      for (std::size_t j = i; j < i + count; ++j) task.effort.labels += search_of(0).table_looks(choices(set_of(candidates[order[j]])));
       for (const Candidate& candidate : candidates) {
         if (joint_pj[set_of(candidate)] > 0 && is_before(raised(candidate), least)) least = raised(candidate);
       }
+      for (std::size_t j = i; j < i + count; ++j) {
+        if (joint_pj[set_of(candidates[order[j]])] == 0) not_raised = std::min(not_raised, candidates[order[j]].objective);
+      }
+      const double next = i + count < order.size() ? candidates[order[i + count]].objective : kInfinity;
+      tell(task, 0, std::min({least.objective, not_raised, next}));
     }
     for (Candidate& candidate : candidates) candidate = raised(candidate);
     std::stable_sort(candidates.begin(), candidates.end(), is_before);
@@ -196,33 +227,32 @@ class Solver {
 
   // `count` candidates from the first on, each from the same best; merged in order. Those that may hold anything better
   // share the labels of the limits. Returns the least bound of those that were not finished.
-  double run_batch(const std::vector<Candidate>& candidates, std::size_t first, std::size_t count,
-                   const lattice::Search::Limits& limits, const std::stop_token& stop, lattice::Best& best,
-                   lattice::Effort& effort) {
-    std::vector<Found> found(count, Found(best));
+  double run_batch(Task& task, const std::vector<Candidate>& candidates, std::size_t first, std::size_t count,
+                   const lattice::Search::Limits& limits) {
+    std::vector<Found> found(count, Found(task.best));
     Count searched = 0;
     for (std::size_t i = 0; i < count; ++i) {
       const Candidate& candidate = candidates[first + i];
-      found[i].complete = candidate.bounds.energy_pj > best.energy_limit(candidate.bounds.cycles);
+      found[i].complete = candidate.bounds.energy_pj > task.best.energy_limit(candidate.bounds.cycles);
       searched += found[i].complete ? 0 : 1;
     }
     if (searched == 0) return kInfinity;
     const Count share = limits.labels > 0 ? std::max<Count>(1, limits.labels / searched) : 0;
-    for_each_chunk(static_cast<int>(count), threads_, stop, [&](int chunk, int worker) {
+    for_each_chunk(static_cast<int>(count), threads_, task.stop, [&](int chunk, int worker) {
       const Candidate& candidate = candidates[first + static_cast<std::size_t>(chunk)];
       Found& mine = found[static_cast<std::size_t>(chunk)];
       if (mine.complete) return;
       mine.complete =
-          search_of(worker).search(lanes_[candidate.lanes], {limits.width, share}, mine.best, mine.effort, stop);
+          search_of(worker).search(lanes_[candidate.lanes], {limits.width, share}, mine.best, mine.effort, task.stop);
     });
     double open_bound = kInfinity;
     for (std::size_t i = 0; i < count; ++i) {
-      effort.labels += found[i].effort.labels;
-      effort.whole += found[i].effort.whole;
-      effort.cut += found[i].effort.cut;
+      task.effort.labels += found[i].effort.labels;
+      task.effort.whole += found[i].effort.whole;
+      task.effort.cut += found[i].effort.cut;
       if (!found[i].complete) open_bound = std::min(open_bound, candidates[first + i].objective);
       for (const auto& point : found[i].best.points()) {
-        best.offer(point.energy_pj, point.cycles, [&] { return point.place; }, [](const Mapping&) { return false; });
+        task.best.offer(point.energy_pj, point.cycles, [&] { return point.place; }, [](const Mapping&) { return false; });
       }
     }
     return open_bound;
@@ -261,7 +291,6 @@ class Solver {
   std::vector<lattice::Lanes> lanes_;
   std::vector<std::vector<const lattice::Lanes*>> groups_;  // with the same product in each dim
   std::vector<std::size_t> group_of_;                       // [lanes]
-  bool is_tight_ = false;                                   // bounds of candidates are from tables
   int threads_ = 1;
   std::size_t class_ = 0;
   std::vector<std::unique_ptr<lattice::Search>> searches_;  // [worker]

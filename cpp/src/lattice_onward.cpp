@@ -41,17 +41,17 @@ Onward::Onward(const Problem& problem, const Prices& prices, Sweeps* sweeps, std
   }
 }
 
-bool Onward::is_small(const Lanes& lanes) const {
-  std::size_t entries = states_ * (levels_ + 1);
+std::size_t Onward::entries(const Lanes& lanes, std::size_t choices) const {
+  std::size_t entries = (states_ + choices * tensors_) * (levels_ + 1);
   for (std::size_t d = 0; d < problem_.dims.size(); ++d) {
     Count rest = problem_.dims[d].bound;
     for (std::size_t l = 0; l < levels_; ++l) rest /= lanes[l][d];
     const auto& divisors = problem_.dims[d].divisors;
     entries *= static_cast<std::size_t>(
         std::count_if(divisors.begin(), divisors.end(), [&](Count n) { return rest % n == 0; }));
-    if (entries > most_entries_) return false;
+    if (entries > most_entries_) break;
   }
-  return true;
+  return entries;
 }
 
 void Onward::begin(const Lanes& lanes) {

@@ -33,7 +33,10 @@ class Onward {
   Onward(const Problem& problem, const Prices& prices, Sweeps* sweeps, std::size_t most_entries);
 
   // Whether the tables for these lanes have no more entries than they may.
-  [[nodiscard]] bool is_small(const Lanes& lanes) const;
+  [[nodiscard]] bool is_small(const Lanes& lanes) const { return entries(lanes, 0) <= most_entries_; }
+  // Entries of the tables for so many choices of lanes, and of the rows that their copies take; above the most allowed
+  // it may be too few.
+  [[nodiscard]] std::size_t entries(const Lanes& lanes, std::size_t choices) const;
   // begin(), admit() for each choice of lanes that the tables shall hold for, tabulate(). The choices have the same
   // product of lanes in each dim, so they differ only between the levels with lanes; prices must be planned for the one
   // that is admitted.

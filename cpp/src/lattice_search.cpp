@@ -173,26 +173,33 @@ double Search::tabulate(const Lanes& lanes) {
   return prices_.arithmetic_pj() + prices_.leakage_pj() * prices_.compute_cycles() + onward_->root_pj();
 }
 
-bool Search::search(const Lanes& lanes, const Limits& limits, Best& best, Effort& effort, const std::stop_token& stop) {
+Count Search::table_looks(const std::vector<const Lanes*>& choices) const {
+  return onward_->entries(*choices.front(), choices.size()) / kEntriesPerLook + 1;
+}
+
+bool Search::begin(const Lanes& lanes, Best& best, Effort& effort, Label& root) {
   plan(lanes);
+  if (sweeps_ && sweeps_->is_small()) sweeps_->plan(lanes);
   best_ = &best;
   effort_ = &effort;
-  for (auto& level : labels_) level.clear();
   for (const std::uint64_t s : shapes_used_) at_shape_[s].clear();  // left over from a search that was stopped
   shapes_used_.clear();
-  Label root;
   root.energy_pj = prices_.arithmetic_pj();
   root.cycles = prices_.compute_cycles();
   root.needs.fill(prices_.steps());
   root.child.fill(kUnits);
   root.bound_pj = tabulate(lanes);
-  if (knows_onward_) {
-    ++effort.labels;
-    if (root.bound_pj > best.energy_limit(root.cycles)) {
-      ++effort.cut;
-      return true;
-    }
-  }
+  if (!knows_onward_) return true;
+  effort.labels += table_looks({&lanes});
+  if (root.bound_pj <= best.energy_limit(root.cycles)) return true;
+  ++effort.cut;
+  return false;
+}
+
+bool Search::search(const Lanes& lanes, const Limits& limits, Best& best, Effort& effort, const std::stop_token& stop) {
+  for (auto& level : labels_) level.clear();
+  Label root;
+  if (!begin(lanes, best, effort, root)) return true;
   labels_[0].push_back(root);
   for (int l = 0; l < problem_.num_levels(); ++l) {
     const auto count = static_cast<std::int32_t>(labels_[static_cast<std::size_t>(l)].size());

@@ -35,13 +35,13 @@ namespace quantloom::lattice {
 using Best = Incumbents<Mapping>;
 
 struct Effort {
-  Count labels = 0;  // partial mappings looked at
+  Count labels = 0;  // partial mappings looked at, and what tables of bounds count as
   Count whole = 0;   // mappings priced to the end; the quick looks may meet one again
   Count cut = 0;     // of these, left out because of their bound or for a better one
 };
 
-
-
+// What tables of bounds take, measured in partial mappings looked at, so that budgets hold for both.
+inline constexpr Count kEntriesPerLook = 512;
 
 class Search {
  public:
@@ -59,6 +59,7 @@ class Search {
   // Energy of all of these, which have the same product in each dim: a tighter bound that takes milliseconds. 0 if they
   // have none.
   [[nodiscard]] double joint_bound_pj(const std::vector<const Lanes*>& choices);
+  [[nodiscard]] Count table_looks(const std::vector<const Lanes*>& choices) const;  // that it counts as
   struct Limits {
     std::size_t width = 0;  // labels kept at most for each level, the most promising ones; 0: all
     Count labels = 0;       // looked at, roughly; 0: no limit
@@ -102,6 +103,8 @@ class Search {
   using Moves = std::array<Count, kMaxLatticeTensors>;
 
   void plan(const Lanes& lanes);
+  // Sets a search up. False if nothing with these lanes can be better than the best.
+  [[nodiscard]] bool begin(const Lanes& lanes, Best& best, Effort& effort, Label& root);
   // Tables for these lanes, if they are small enough. Least energy of all mappings with them; 0 without tables.
   [[nodiscard]] double tabulate(const Lanes& lanes);
   [[nodiscard]] double rest_bound(int level, const Label& label, std::uint32_t keep, Prices::Way way_with, Prices::Way way_without) const;

@@ -22,34 +22,17 @@ WindowSearch::WindowSearch(const Problem& problem, const SettingTable& settings,
 }
 
 bool WindowSearch::search(const Lanes& lanes, const Limits& limits, Best& best, Effort& effort, const std::stop_token& stop) {
-  plan(lanes);
-  if (sweeps_->is_small()) sweeps_->plan(lanes);
+  for (auto& level : beginnings_) level.clear();
+  Beginning root;
+  if (!begin(lanes, best, effort, root)) return true;
+  root.moves = prices_.steps();
+  root.has_moved = true;
+  beginnings_[0].push_back(root);
   slanted_above_ = find_slanted_dims(problem_, lanes_);
-  best_ = &best;
-  effort_ = &effort;
   stop_ = &stop;
   most_labels_ = limits.labels;
   is_quick_ = limits.width > 0;
   is_spent_ = false;
-  for (auto& level : beginnings_) level.clear();
-  for (const std::uint64_t s : shapes_used_) at_shape_[s].clear();  // left over from a search that was stopped
-  shapes_used_.clear();
-  Beginning root;
-  root.energy_pj = prices_.arithmetic_pj();
-  root.cycles = prices_.compute_cycles();
-  root.needs.fill(prices_.steps());
-  root.child.fill(kUnits);
-  root.moves = prices_.steps();
-  root.has_moved = true;
-  root.bound_pj = tabulate(lanes);
-  if (knows_onward_) {
-    ++effort.labels;
-    if (root.bound_pj > best.energy_limit(root.cycles)) {
-      ++effort.cut;
-      return true;
-    }
-  }
-  beginnings_[0].push_back(root);
   for (int l = 0; l < problem_.num_levels(); ++l) {
     const auto count = static_cast<std::int32_t>(beginnings_[static_cast<std::size_t>(l)].size());
     for (std::int32_t from = 0; from < count; ++from) {
@@ -66,10 +49,17 @@ bool WindowSearch::search(const Lanes& lanes, const Limits& limits, Best& best, 
 
 void WindowSearch::narrow(int level, std::size_t width) {
   auto& all = beginnings_[static_cast<std::size_t>(level) + 1];
-  std::erase_if(all, [](const Beginning& label) { return label.is_dropped; });
-  if (all.size() <= width) return;
-  std::stable_sort(all.begin(), all.end(), [](const Beginning& a, const Beginning& b) { return a.bound_pj < b.bound_pj; });
-  all.resize(width);
+  std::vector<std::size_t> left;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!all[i].is_dropped) left.push_back(i);
+  }
+  const auto middle = left.begin() + static_cast<std::ptrdiff_t>(std::min(width, left.size()));
+  std::partial_sort(left.begin(), middle, left.end(), [&](std::size_t a, std::size_t b) {
+    return all[a].bound_pj < all[b].bound_pj || (all[a].bound_pj == all[b].bound_pj && a < b);
+  });
+  std::vector<Beginning> kept;
+  for (auto i = left.begin(); i != middle; ++i) kept.push_back(all[*i]);
+  all = std::move(kept);
 }
 
 Extents WindowSearch::extents(const Shape& shape) const {

@@ -246,12 +246,6 @@ Optimum merge_class(const std::vector<ChunkResult>& chunks, Objective objective,
   return out;
 }
 
-// Holds for every mapping: data movement costs nothing, every unit the hardware has is busy.
-double universal_bound(const Arch& arch, const Workload& workload, const MacMode& mode, Objective objective) {
-  const Count steps = ceil_div(workload.macs(), arch.arithmetic().instances);
-  return kBoundMargin * objective_value(objective, static_cast<double>(workload.macs()) * mode.energy_pj, compute_cycles(steps, mode.rate));
-}
-
 std::vector<Optimum> optimize_exhaustively(const Arch& arch, const Workload& workload,
                                            const std::vector<std::vector<int>>& settings,
                                            const MapperOptions& options, std::stop_token stop, const Progress& progress) {
@@ -320,6 +314,11 @@ SearchMethod choose_method(const Arch& arch, const Workload& workload, const Map
 }
 
 }  // namespace
+
+double universal_bound(const Arch& arch, const Workload& workload, const MacMode& mode, Objective objective) {
+  const Count steps = ceil_div(workload.macs(), arch.arithmetic().instances);
+  return kBoundMargin * objective_value(objective, static_cast<double>(workload.macs()) * mode.energy_pj, compute_cycles(steps, mode.rate));
+}
 
 void set_points(std::vector<Tradeoff> points, Objective objective, Optimum& out) {
   out.found = !points.empty();

@@ -390,6 +390,81 @@ TEST(LatticeMapper, TellsBoundsOfTheOptimumOnTheWay) {
   EXPECT_GT(told, 3);
 }
 
+// What a limited search says holds for the optimum, however little work it was allowed, and for any number of threads.
+void expect_sound_when_limited(const Arch& arch, const Workload& workload, const MapperOptions& whole) {
+  const std::vector<std::vector<int>> settings = {{8, 8, 8}};
+  const Optimum best = optimize_on_lattice(arch, workload, settings, whole, {}, {}).front();
+  ASSERT_TRUE(best.certificate.exhausted);
+  const double least = best.found ? best.objective : std::numeric_limits<double>::infinity();
+  for (const Count budget : {1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 100000}) {
+    SCOPED_TRACE("budget " + std::to_string(budget));
+    MapperOptions options = whole;
+    options.budget = budget;
+    const Optimum found = optimize_on_lattice(arch, workload, settings, options, {}, {}).front();
+    EXPECT_LE(found.certificate.lower_bound, least);
+    EXPECT_GT(found.certificate.lower_bound, 0);
+    EXPECT_LE(least, (found.found ? found.objective : std::numeric_limits<double>::infinity()) * (1 + 1e-9));
+    if (found.certificate.exhausted) {
+      EXPECT_EQ(found.found, best.found);
+    }
+    options.threads = 3;
+    const Optimum again = optimize_on_lattice(arch, workload, settings, options, {}, {}).front();
+    EXPECT_EQ(again.mapping, found.mapping);
+    EXPECT_EQ(again.certificate.lower_bound, found.certificate.lower_bound);
+    EXPECT_EQ(again.certificate.considered, found.certificate.considered);
+    EXPECT_EQ(again.certificate.pruned_by_bound, found.certificate.pruned_by_bound);
+  }
+}
+
+TEST(LatticeMapper, BudgetsOfAnySizeGiveBoundsThatHold) {
+  int seen = 0;
+  for (std::uint32_t seed = 0; seed < 400 && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    CaseMaker maker(seed);
+    const Workload workload = seed % 2 == 0 ? maker.workload() : maker.window_workload();
+    const Arch arch = maker.arch();
+    MapperOptions options;
+    options.objective = static_cast<Objective>(seed % 4);  // all but the front
+    options.threads = 1;
+    if (!can_optimize_on_lattice(arch, workload, options) || !is_small(arch, workload)) continue;
+    expect_sound_when_limited(arch, workload, options);
+    ++seen;
+  }
+  EXPECT_GT(seen, 40);
+}
+
+// The same for a stop at any moment.
+TEST(LatticeMapper, BoundsHoldWhereverItIsStopped) {
+  int stopped = 0;
+  for (std::uint32_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    CaseMaker maker(seed);
+    const Workload workload = maker.window_workload();
+    const Arch arch = maker.arch();
+    MapperOptions options;
+    options.threads = 1;
+    if (!can_optimize_on_lattice(arch, workload, options) || !is_small(arch, workload)) continue;
+    const Optimum best = optimize_on_lattice(arch, workload, {{8, 8, 8}}, options, {}, {}).front();
+    if (!best.found) continue;
+    for (int at = 0; at < 12; ++at) {
+      std::stop_source source;
+      if (at == 0) source.request_stop();
+      int told = 0;
+      const Optimum found =
+          optimize_on_lattice(arch, workload, {{8, 8, 8}}, options, source.get_token(), [&](const SearchState&) {
+            if (++told == at) source.request_stop();
+          }).front();
+      EXPECT_GT(found.certificate.lower_bound, 0);
+      EXPECT_LE(found.certificate.lower_bound, best.objective);
+      if (found.found) {
+        EXPECT_GE(found.objective * (1 + 1e-9), best.objective);
+      }
+      stopped += found.certificate.exhausted ? 0 : 1;
+    }
+  }
+  EXPECT_GT(stopped, 50);
+}
+
 // A layer with a window on three levels, too much for a few thousand beginnings.
 Workload dense_layer() {
   const auto at = [](int dim) { return std::vector<Term>{{dim, 1}}; };
@@ -448,6 +523,38 @@ TEST(LatticeMapper, ABudgetIsSharedAmongChoicesOfLanesThatAreLookedAt) {
   };
   const Count quick = labels(1);
   EXPECT_GT(labels(quick + 2'000'000) - quick, 1'000'000);
+}
+
+// Tables are work too: thousands of choices of lanes would have one each.
+TEST(LatticeMapper, ASmallBudgetEndsBeforeTheTablesOfAllChoicesOfLanes) {
+  const Arch narrow = three_levels();
+  std::vector<Level> levels = narrow.levels();
+  levels[0].instances = levels[0].mesh_x = 256;
+  const Arch wide("wide", levels, test::make_macs(256, 1), {});
+  const std::vector<std::vector<int>> bits = {{16, 16, 16}};
+  std::vector<SearchState> told;
+  const auto solve = [&](Count budget) {
+    told.clear();
+    MapperOptions options = free_options(budget);
+    options.objective = Objective::energy;
+    return optimize_on_lattice(wide, dense_layer(), bits, options, {},
+                               [&](const SearchState& state) { told.push_back(state); })
+        .front();
+  };
+  const Optimum first = solve(1);
+  ASSERT_TRUE(first.found);
+  EXPECT_FALSE(first.certificate.exhausted);
+  EXPECT_GT(first.certificate.lower_bound, 0);
+  EXPECT_GT(told.back().total, 300U);  // choices of lanes
+  EXPECT_LE(told.size(), 3U);          // no batch of tables
+  // The first gap is told before any batch of tables; then they narrow it.
+  const Optimum later = solve(100'000);
+  ASSERT_GT(told.size(), 3U);
+  EXPECT_LT(told[1].best, std::numeric_limits<double>::infinity());
+  EXPECT_GT(told[1].lower_bound, 0);
+  EXPECT_EQ(told[1].done, 0U);
+  EXPECT_GE(later.certificate.lower_bound, first.certificate.lower_bound);
+  EXPECT_LE(later.objective, first.objective);
 }
 
 // In the middle of a search that would go on for minutes.

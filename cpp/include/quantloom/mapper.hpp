@@ -40,7 +40,7 @@ struct MapperOptions {
   Selection selection = Selection::all;
   int threads = 0;       // 0: all the machine has
   Count budget = 0;      // mappings to price at most (spread evenly over the space), or beginnings of mappings to look at (chains
-                         // of tile shapes); 0: no limit
+                         // of tile shapes; 512 entries of a table of bounds count as one), about; 0: no limit
   PackingRule packing = PackingRule::word;  // the last two: as in EvaluateOptions
   int psum_bits = 0;
   SearchMethod method = SearchMethod::automatic;
