@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> list[str]:
         if args.rows is not None:
             names = [(name, dict(names)[name]) for name in chosen_rows(args.rows, [name for name, _ in names])]
         runs = [Run(name, assignment, seed) for seed in range(args.seeds) for name, assignment in names]
-        for number, item in enumerate(runs, start=1):
-            train_one(args, traced, data, item, said(progress, f"{item.stem}, {number} of {len(runs)}"))
+        for number, item in enumerate(runs):
+            train_one(args, traced, data, item, progress.part(number, len(runs), f"{item.stem},", "begins"))
         return report(args, traced, data, runs)
 
 
@@ -104,10 +104,6 @@ def chosen_rows(text: str, known: Sequence[str]) -> list[str]:
             message = f"--rows: unknown row `{name}`"
             raise QuantError(message, hint=f"the rows are {', '.join(known)}")
     return chosen
-
-
-def said(progress: Progress, what: str) -> Callable[[int, int, str], None]:
-    return lambda done, total, text: progress(done, total, f"{what}, {text}")
 
 
 def keep_settings(args: argparse.Namespace) -> None:
@@ -132,7 +128,8 @@ def train_float_network(args: argparse.Namespace, traced: TracedModel, data: Dat
     if not path.exists():
         config = TrainConfig(epochs=args.float_epochs, batch=128, learning_rate=0.2, weight_decay=2e-4, crop=2)
         state = StateFile(args.output / "float.state")
-        train_float(traced.graph_module, data.train, config, state=state, progress=said(progress, "float"))
+        report = progress.part(0, 1, "float,", "begins")
+        train_float(traced.graph_module, data.train, config, state=state, progress=report)
         save_checkpoint(path, traced.graph_module)
         state.path.unlink(missing_ok=True)
     load_checkpoint(path, traced.graph_module)
