@@ -14,6 +14,7 @@
 #include "batch_lanes.hpp"
 #include "fixtures.hpp"
 #include "quantloom/mapspace.hpp"
+#include "some_of.hpp"
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // the replacements below are made of malloc and free
@@ -307,37 +308,40 @@ void compare(unsigned seed, CostModel model, bool scalar_networks, std::size_t c
 
 TEST(Batch, EqualsEvaluate) {
   Tally tally;
-  for (unsigned seed = 0; seed < 400; ++seed) {
+  constexpr int kCases = test::some_of(400);
+  for (unsigned seed = 0; seed < kCases; ++seed) {
     compare(seed, CostModel::default_model, false, 70 + seed % 80, tally);
     ASSERT_FALSE(HasFatalFailure()) << "seed " << seed;
   }
-  EXPECT_GT(tally.valid, 5000);
-  EXPECT_GT(tally.fanout, 1000);
-  EXPECT_GT(tally.capacity, 1000);
-  EXPECT_GT(tally.vectorized, 300);
+  EXPECT_GT(tally.valid, 12 * kCases);
+  EXPECT_GT(tally.fanout, 2 * kCases);
+  EXPECT_GT(tally.capacity, 2 * kCases);
+  EXPECT_GT(tally.vectorized, kCases * 3 / 4);
 }
 
 TEST(Batch, EqualsEvaluateInTheCompatModel) {
   Tally tally;
-  for (unsigned seed = 0; seed < 600; ++seed) {
+  constexpr int kCases = test::some_of(600);
+  for (unsigned seed = 0; seed < kCases; ++seed) {
     compare(seed, CostModel::compat, false, 70 + seed % 80, tally);
     ASSERT_FALSE(HasFatalFailure()) << "seed " << seed;
   }
-  EXPECT_GT(tally.valid, 7500);
-  EXPECT_GT(tally.fanout, 1500);
-  EXPECT_GT(tally.capacity, 1500);
-  EXPECT_GT(tally.vectorized, 500);
+  EXPECT_GT(tally.valid, 12 * kCases);
+  EXPECT_GT(tally.fanout, 2 * kCases);
+  EXPECT_GT(tally.capacity, 2 * kCases);
+  EXPECT_GT(tally.vectorized, kCases * 4 / 5);
 }
 
 TEST(Batch, EqualsEvaluateOneByOne) {
   Tally tally;
-  for (unsigned seed = 0; seed < 150; ++seed) {
+  constexpr int kCases = test::some_of(150);
+  for (unsigned seed = 0; seed < kCases; ++seed) {
     compare(seed, CostModel::compat, true, 20, tally);
     compare(seed, CostModel::default_model, true, 20, tally);
     ASSERT_FALSE(HasFatalFailure()) << "seed " << seed;
   }
-  EXPECT_GT(tally.valid, 1000);
-  EXPECT_LT(tally.vectorized, 60);
+  EXPECT_GT(tally.valid, 6 * kCases);
+  EXPECT_LT(tally.vectorized, kCases * 2 / 5);
 }
 
 // Two mappings of a 1 x 12 x 1 GEMM on the small accelerator, C cut as 4 x 3 and 3 x 4: slots C, C.

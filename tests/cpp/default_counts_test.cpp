@@ -8,12 +8,13 @@
 
 #include "fixtures.hpp"
 #include "nest.hpp"
+#include "some_of.hpp"
 
 namespace quantloom {
 namespace {
 
-constexpr int kSums = 30000;
-constexpr int kNests = 4000;
+constexpr int kSums = test::some_of(30000);
+constexpr int kNests = test::some_of(4000);
 constexpr Count kMostSteps = 20000;  // of one random nest, its lanes included
 
 class Draw {

@@ -12,6 +12,7 @@
 #include "quantloom/mapper.hpp"
 #include "quantloom/mapspace.hpp"
 #include "random_cases.hpp"
+#include "some_of.hpp"
 
 namespace quantloom {
 namespace {
@@ -86,49 +87,57 @@ bool add_case(bool wide, std::uint32_t seed, MapperOptions options, Work& work) 
   return true;
 }
 
-// By objective.
-std::array<Work, 5> measure(bool wide, CostModel model) {
-  std::array<Work, 5> out;
+// By objective, of which a sanitizer's build has time for the first.
+using Pinned = std::array<Work, 5>;
+
+void expect_work(bool wide, CostModel model, Pinned expected) {
+  Pinned found;
   MapperOptions options;
   options.model = model;
   options.threads = 1;
   std::uint32_t seed = kFirstSeed;
-  for (std::size_t i = 0; i < out.size(); ++i) {
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (test::kIsSanitized && i > 0) {
+      expected[i] = Work{};
+      continue;
+    }
     options.objective = static_cast<Objective>(i);
-    for (int cases = 0; cases < kCasesEach; ++seed) cases += add_case(wide, seed, options, out[i]) ? 1 : 0;
+    for (int cases = 0; cases < kCasesEach; ++seed) cases += add_case(wide, seed, options, found[i]) ? 1 : 0;
   }
-  return out;
+  EXPECT_EQ(found, expected);
 }
-
-using Pinned = std::array<Work, 5>;
 
 TEST(ExactEffort, LayersInTheDefaultModel) {
-  EXPECT_EQ(measure(false, CostModel::default_model), (Pinned{{{3860, 2721, 0, 24768, 211, 95250},
-                                                               {2068, 193, 465, 4758, 27, 120598},
-                                                               {21114, 1055, 71, 44566, 5, 96340},
-                                                               {8209, 374, 221, 14832, 32, 60109},
-                                                               {7782, 1578, 0, 32718, 2, 0}}}));
+  expect_work(false, CostModel::default_model,
+              {{{3860, 2721, 0, 24768, 211, 95250},
+                {2068, 193, 465, 4758, 27, 120598},
+                {21114, 1055, 71, 44566, 5, 96340},
+                {8209, 374, 221, 14832, 32, 60109},
+                {7782, 1578, 0, 32718, 2, 0}}});
 }
 TEST(ExactEffort, LayersInCompat) {
-  EXPECT_EQ(measure(false, CostModel::compat), (Pinned{{{3548, 2563, 0, 24823, 227, 105099},
-                                                        {1649, 500, 686, 4978, 24, 123592},
-                                                        {22084, 1245, 6121, 47041, 0, 106124},
-                                                        {7460, 336, 312, 15020, 32, 69111},
-                                                        {9397, 1199, 0, 35913, 2, 0}}}));
+  expect_work(false, CostModel::compat,
+              {{{3548, 2563, 0, 24823, 227, 105099},
+                {1649, 500, 686, 4978, 24, 123592},
+                {22084, 1245, 6121, 47041, 0, 106124},
+                {7460, 336, 312, 15020, 32, 69111},
+                {9397, 1199, 0, 35913, 2, 0}}});
 }
 TEST(ExactEffort, WindowsOverLanesInTheDefaultModel) {
-  EXPECT_EQ(measure(true, CostModel::default_model), (Pinned{{{15901, 2100, 0, 24225, 0, 92115},
-                                                              {21815, 2958, 7627, 42694, 0, 96928},
-                                                              {5182, 1393, 171, 13667, 0, 76393},
-                                                              {13244, 2114, 8029, 43406, 0, 44535},
-                                                              {5881, 476, 0, 6207, 0, 0}}}));
+  expect_work(true, CostModel::default_model,
+              {{{15901, 2100, 0, 24225, 0, 92115},
+                {21815, 2958, 7627, 42694, 0, 96928},
+                {5182, 1393, 171, 13667, 0, 76393},
+                {13244, 2114, 8029, 43406, 0, 44535},
+                {5881, 476, 0, 6207, 0, 0}}});
 }
 TEST(ExactEffort, WindowsOverLanesInCompat) {
-  EXPECT_EQ(measure(true, CostModel::compat), (Pinned{{{14471, 4076, 0, 26324, 0, 95659},
-                                                       {10106, 1757, 24751, 55381, 0, 125425},
-                                                       {4066, 1330, 310, 14822, 0, 83575},
-                                                       {16064, 2611, 10040, 47191, 0, 43625},
-                                                       {6171, 589, 0, 6442, 0, 0}}}));
+  expect_work(true, CostModel::compat,
+              {{{14471, 4076, 0, 26324, 0, 95659},
+                {10106, 1757, 24751, 55381, 0, 125425},
+                {4066, 1330, 310, 14822, 0, 83575},
+                {16064, 2611, 10040, 47191, 0, 43625},
+                {6171, 589, 0, 6442, 0, 0}}});
 }
 
 }  // namespace

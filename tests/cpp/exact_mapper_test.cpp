@@ -7,6 +7,7 @@
 #include "quantloom/mapper.hpp"
 #include "quantloom/mapspace.hpp"
 #include "random_cases.hpp"
+#include "some_of.hpp"
 
 namespace quantloom {
 namespace {
@@ -14,8 +15,8 @@ namespace {
 using test::CaseMaker;
 
 constexpr double kLargestSpace = 60000;  // mappings of a random space, so that walking it stays quick
-constexpr int kCases = 400;
-constexpr int kWideCases = 120;
+constexpr int kCases = test::some_of(400);
+constexpr int kWideCases = test::some_of(120);
 
 double points(const Mapspace& space) { return std::stod(space.size().to_string()); }
 

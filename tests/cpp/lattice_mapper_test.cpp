@@ -18,6 +18,7 @@
 #include "quantloom/mac_table.hpp"
 #include "quantloom/mapper.hpp"
 #include "quantloom/mapspace.hpp"
+#include "some_of.hpp"
 
 namespace quantloom {
 namespace {
@@ -25,8 +26,8 @@ namespace {
 using test::make_level;
 
 constexpr Count kLargestSpace = 20000;  // mappings of a random space, so that walking it stays quick
-constexpr int kCases = 120;
-constexpr int kLongCases = 60;
+constexpr int kCases = test::some_of(120);
+constexpr int kLongCases = test::some_of(60);
 
 class CaseMaker {
  public:

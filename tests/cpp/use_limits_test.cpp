@@ -13,6 +13,7 @@
 #include "quantloom/mapper.hpp"
 #include "quantloom/mapspace.hpp"
 #include "random_cases.hpp"
+#include "some_of.hpp"
 
 namespace quantloom {
 namespace {
@@ -22,7 +23,7 @@ using test::caught_from;
 using test::make_level;
 using test::make_macs;
 
-constexpr int kCases = 100;
+constexpr int kCases = test::some_of(100);
 constexpr int kMostVisited = 3000;
 
 // 6 instances of L0 below the only L1, 2 units below each of them.

@@ -8,11 +8,12 @@
 #include <vector>
 
 #include "contract.hpp"
+#include "some_of.hpp"
 
 namespace quantloom::fuzz {
 namespace {
 
-constexpr int kRandomInputs = 20000;
+constexpr int kRandomInputs = test::some_of(20000);
 
 TEST(FuzzCorpus, EveryInputKeepsTheContract) {
   int inputs = 0;
