@@ -2,8 +2,10 @@
 
 Changes operators, numbers and conditions in cpp/src, one at a time, and runs the tests that reach the change: killed
 if one fails, crashes or takes many times its time; survived if none does. All mutants of a sample are in one build
-(switch.hpp), so a mutant costs its tests and no compiler. Results are kept under --work: what was interrupted goes on
-where it stopped. Exit status 1 if fewer than --least percent of what compiled was killed.
+(switch.hpp), so a mutant costs its tests and no compiler. It checks indices as the sanitizers' build of the suite does.
+Those that are known to be equal in effect (equivalent.py) are drawn and told, but not tried. Results are kept under
+--work: what was interrupted goes on where it stopped. Exit status 1 if fewer than --least percent were killed of what
+compiled and is not known to be equal.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .equivalent import EQUIVALENT
 from .mutants import Mutant, find_mutants, switched
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,15 @@ def chosen(patterns: list[str], sample: int | None, seed: int) -> tuple[list[Mut
             everything += find_mutants(path.name, path.read_text(encoding="utf-8"))
     drawn = everything if sample is None else random.Random(seed).sample(everything, min(sample, len(everything)))
     return sorted(drawn, key=lambda mutant: (mutant.path, mutant.line, mutant.column, mutant.kind)), len(everything)
+
+
+def why_equal(mutant: Mutant) -> str | None:
+    """Why no test can tell this mutant from the core, where that is known."""
+    known = [each for each in EQUIVALENT if (each.path, each.kind) == (mutant.path, mutant.kind)]
+    if not known:
+        return None
+    line = (ROOT / "cpp" / "src" / mutant.path).read_text(encoding="utf-8").splitlines()[mutant.line - 1].strip()
+    return next((each.why for each in known if each.line == line), None)
 
 
 class Build:
@@ -96,7 +108,8 @@ class Build:
             path.write_bytes(data)
 
     def configure(self) -> None:
-        options = ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", "-DQUANTLOOM_BUILD_TESTS=ON"]
+        options = ["-DCMAKE_BUILD_TYPE=Release", "-DQUANTLOOM_BUILD_TESTS=ON"]
+        options.append("-DCMAKE_CXX_FLAGS_RELEASE=-O1 -D_GLIBCXX_ASSERTIONS")
         if shutil.which("ccache"):
             options.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
         if self.oracle:
@@ -207,13 +220,14 @@ def try_mutant(number: int, tests: list[Test], environment: dict[str, str]) -> d
 def report(results: dict[str, dict[str, str]], of: int) -> float:
     counts = collections.Counter(result["verdict"] for result in results.values())
     ways = collections.Counter(result["how"] for result in results.values() if result["verdict"] == "killed")
-    tried = len(results) - counts["not compiled"]
+    tried = len(results) - counts["not compiled"] - counts["equal"]
     share = 100 * counts["killed"] / max(tried, 1)
     for key, result in results.items():
         if result["verdict"] in ("survived", "not reached"):
             print(f"cpp/src/{key}: {result['verdict']}")
     killed = ", ".join(f"{how} {count}" for how, count in ways.most_common())
-    print(f"{len(results)} mutants of {of}: {counts['not compiled']} not compiled; of {tried}: killed", end=" ")
+    print(f"{len(results)} mutants of {of}: {counts['not compiled']} not compiled, {counts['equal']} equal", end="; ")
+    print(f"of {tried}: killed", end=" ")
     print(
         f"{counts['killed']} ({killed}), survived {counts['survived']}, not reached {counts['not reached']}", end="; "
     )
@@ -258,6 +272,9 @@ def main() -> int:
                 break
             if number in build.refused:
                 results[mutant.key] = {"verdict": "not compiled"}
+                continue
+            if why_equal(mutant) is not None:
+                results[mutant.key] = {"verdict": "equal"}
                 continue
             if mutant.key not in known:
                 known[mutant.key] = try_mutant(number, tests, environment)

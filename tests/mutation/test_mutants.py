@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from .equivalent import EQUIVALENT
 from .mutants import find_mutants, switched
+from .run import COST_MODEL, EXACT_MAPPER, chosen, why_equal
 
 SOURCE = """\
 // a < b in a comment
@@ -35,3 +39,9 @@ def test_switches_nest_and_leave_lines_where_they_are() -> None:
         f'return {space}Least<6>{{}}(a, b);  // "a == b"'
     )
     assert switched(SOURCE, []).splitlines()[2:] == SOURCE.splitlines()
+
+
+def test_mutants_known_to_be_equal_are_in_the_sources_once_each() -> None:
+    mutants, _ = chosen(COST_MODEL + EXACT_MAPPER, None, 1)
+    found = Counter(why for mutant in mutants if (why := why_equal(mutant)) is not None)
+    assert found == Counter(known.why for known in EQUIVALENT)

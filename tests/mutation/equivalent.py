@@ -1,0 +1,45 @@
+"""Mutants that no test can tell from the core: each was read, and why it is equal in effect is written beside it.
+
+They are known by the text of their line, so that they stay known where the lines above change, and are judged anew
+where it changes itself. What is equal in the answer alone, but costs time (a weaker bound), is not listed:
+exact_effort_test counts the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["EQUIVALENT", "Equivalent"]
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """line: its text without the blanks around it. kind: as mutants.py names the change."""
+
+    path: str
+    line: str
+    kind: str
+    why: str
+
+
+EQUIVALENT = (
+    Equivalent(
+        "tensor_price.cpp",
+        "counts.tile[at] = 0;",
+        "0 to 1",
+        "not read where a level bypasses the tensor",
+    ),
+    Equivalent(
+        "tensor_price.cpp",
+        "if (*bandwidth < per_step * bits) slowdown = std::min(slowdown, *bandwidth / (per_step * bits));",
+        "< to <=",
+        "a slowdown of 1 becomes min(1, 1)",
+    ),
+    Equivalent(
+        "use_limits.cpp",
+        "const auto limits = [](const UseLimit& limit) "
+        "{ return limit.min_lanes > 1 || limit.max_lanes < kSaturated; };",
+        "1 to 2",
+        "whoever limits the lanes from below has a limit from above, too, which is asked as well",
+    ),
+)
