@@ -195,7 +195,7 @@ def test_a_clock_that_goes_backwards_changes_no_result(folder: Path) -> None:
 
 LONG = {
     "map": ["map", "mobilenet_v2", "--arch", "simba", "--cost-model", "compat", "--threads", "1"],
-    "table": ["table", "mobilenet_v2", "--arch", "simba", "-o", "t.csv", "--threads", "2", "--store", "s.sqlite"],
+    "table": ["table", "resnet50", "--arch", "simba", "-o", "t.csv", "--threads", "2", "--store", "s.sqlite"],
     "converge": ["converge", "mobilenet_v2", "--arch", "eyeriss", "--layer", "5"],
     "quantize": [*QUANTIZE[:-3], "50", "--epochs", "50", "-o", "job"],
     "reproduce": ["reproduce", "ddecs2024", "-o", "paper"],
