@@ -92,6 +92,9 @@ void bind_mapper(py::module_& m) {
       .def_readonly("front", &NamedOptimum::front,
                     "Objective 'pareto' only: all trade-offs, ascending in cycles; the other fields are those of the least energy * cycles.")
       .def_property_readonly("certificate", [](const NamedOptimum& o) { return o.optimum.certificate; })
+      .def_property_readonly("refusal", [](const NamedOptimum& o) { return o.optimum.refusal.reason; },
+                             "Why the answer is not a proven one though no budget was given; empty otherwise.")
+      .def_property_readonly("way_out", [](const NamedOptimum& o) { return o.optimum.refusal.way_out; }, "What to do about a refusal.")
       .def_property_readonly("near_miss_level", [](const NamedOptimum& o) { return o.optimum.infeasibility.level; },
                              "If nothing fits: the level (0 = innermost) where the nearest mapping fails; -1: no mapping is within fanout and constraints.")
       .def_property_readonly("near_miss_need_words", [](const NamedOptimum& o) { return o.optimum.infeasibility.need_words; })
@@ -114,6 +117,7 @@ void bind_mapper(py::module_& m) {
         "method: automatic, exhaustive or branch-and-bound; the answers are the same.\n"
         "progress(done, total, best, lower_bound) is called from the calling thread every 50 ms; the last two are of the objective of the\n"
         "setting in work, infinite and 0 where they are not known. Interruptible by Ctrl-C.\n"
+        "Settings that no method can finish are refused, each by itself, unless a budget or a method is given.\n"
         "Raises MappingError for bits that exceed a word, SpecError for unknown options or impossible constraints.");
 }
 

@@ -10,7 +10,6 @@
 #include "lattice_search.hpp"
 #include "lattice_window_search.hpp"
 #include "quantloom/cost.hpp"
-#include "quantloom/error.hpp"
 #include "quantloom/parallel.hpp"
 
 namespace quantloom {
@@ -101,7 +100,7 @@ class Solver {
       tell(task, i + count, std::min(open_bound, bound_from(candidates, i + count)));
     }
     Optimum out = describe(task.best, task.effort, open_bound * kBoundMargin, bits);
-    if (options_.budget == 0 && !out.certificate.exhausted && !stop.stop_requested()) refuse(out, task.effort, bits);
+    if (options_.budget == 0 && !out.certificate.exhausted && !stop.stop_requested()) out.refusal = refuse(out, task.effort, bits);
     return out;
   }
 
@@ -138,7 +137,7 @@ class Solver {
   [[nodiscard]] std::size_t quick_width() const { return problem_.window.tensor() < 0 ? kQuickWidth : kQuickWindowWidth; }
 
   // Without a budget an answer is a proven one.
-  [[noreturn]] void refuse(const Optimum& found, const lattice::Effort& effort, const std::vector<int>& bits) const {
+  [[nodiscard]] Refusal refuse(const Optimum& found, const lattice::Effort& effort, const std::vector<int>& bits) const {
     std::ostringstream text;
     text.precision(3);
     text << "workload '" << workload_.name() << "' on '" << arch_.name() << "', bits ";
@@ -151,8 +150,8 @@ class Solver {
     } else {
       text << "the best mapping found costs at most " << 100 * (found.objective / found.certificate.lower_bound - 1) << " % more than the least possible";
     }
-    throw Error(ErrorKind::mapping, text.str(),
-                "give a budget of beginnings to look at: the answer is then the best found, with its gap; or constraints that leave fewer mappings");
+    return {text.str(),
+            "give a budget of beginnings to look at: the answer is then the best found, with its gap; or constraints that leave fewer mappings"};
   }
 
   lattice::Search& search_of(int worker) {

@@ -16,7 +16,7 @@ namespace quantloom {
 inline constexpr Count kMostLooks = 50'000'000;
 
 // As optimize() in mapper.hpp, but ties go to the first mapping in the order of this search. Without a budget
-// Error(mapping), for the first setting whose optimum is not proven within `most_looks`. most_entries: of the tables of
+// settings whose optimum is not proven within `most_looks` are refused. most_entries: of the tables of
 // bounds, see lattice::Onward.
 [[nodiscard]] std::vector<Optimum> optimize_on_lattice(const Arch& arch, const Workload& workload,
                                                        const std::vector<std::vector<int>>& settings,

@@ -291,16 +291,31 @@ std::vector<Optimum> optimize_exhaustively(const Arch& arch, const Workload& wor
 // Walking more factorizations than these, each in all its orders, takes days.
 constexpr double kMostWalked = 1e9;
 
-void refuse_endless_walk(const Arch& arch, const Workload& workload, const MapperOptions& options) {
-  if (options.method != SearchMethod::automatic || options.budget > 0) return;
+bool is_endless_walk(const Arch& arch, const Workload& workload, const MapperOptions& options) {
+  if (options.method != SearchMethod::automatic || options.budget > 0) return false;
   const Mapspace space(arch, workload, options.selection);
   double factorizations = 1;
   for (const std::uint64_t size : space.sizes().factorizations) factorizations *= static_cast<double>(size);
-  if (factorizations <= kMostWalked) return;
-  throw Error(ErrorKind::mapping,
-              "workload '" + workload.name() + "' on '" + arch.name() + "': a mapspace of " + space.size().to_string() +
-                  " mappings is too large to prove an optimum",
-              "give a budget of mappings to look at, or constraints that leave fewer");
+  return factorizations > kMostWalked;
+}
+
+// Nothing was looked at.
+std::vector<Optimum> refuse_all(const Arch& arch, const Workload& workload, const std::vector<std::vector<int>>& settings, const MapperOptions& options) {
+  const SettingTable table = group_settings(arch, workload, settings, options);
+  const std::string size = Mapspace(arch, workload, options.selection).size().to_string();
+  std::vector<Optimum> out;
+  for (const int c : table.class_of) {
+    Optimum& optimum = out.emplace_back();
+    set_points({}, options.objective, optimum);
+    optimum.certificate.method = "none";
+    optimum.certificate.space_size = size;
+    if (options.objective != Objective::pareto) {
+      optimum.certificate.lower_bound = universal_bound(arch, workload, table.class_mac[static_cast<std::size_t>(c)], options.objective);
+    }
+    optimum.refusal = {"workload '" + workload.name() + "' on '" + arch.name() + "': a mapspace of " + size + " mappings is too large to prove an optimum",
+                       "give a budget of mappings to look at, or constraints that leave fewer"};
+  }
+  return out;
 }
 
 SearchMethod choose_method(const Arch& arch, const Workload& workload, const MapperOptions& options) {
@@ -373,7 +388,7 @@ std::vector<Optimum> optimize(const Arch& arch, const Workload& workload, const 
   if (options.method == SearchMethod::automatic && is_exact && can_optimize_on_lattice(arch, workload, options)) {
     return optimize_on_lattice(arch, workload, settings, options, std::move(stop), progress);
   }
-  refuse_endless_walk(arch, workload, options);
+  if (is_endless_walk(arch, workload, options)) return refuse_all(arch, workload, settings, options);
   return optimize_exhaustively(arch, workload, settings, options, std::move(stop), progress);
 }
 

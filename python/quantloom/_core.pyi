@@ -940,6 +940,16 @@ class Optimum:
     def near_miss_tensor_words(self) -> dict[str, int]: ...
     @property
     def objective(self) -> float: ...
+    @property
+    def refusal(self) -> str:
+        """
+        Why the answer is not a proven one though no budget was given; empty otherwise.
+        """
+    @property
+    def way_out(self) -> str:
+        """
+        What to do about a refusal.
+        """
 
 class HeuristicResult:
     """
@@ -1066,6 +1076,7 @@ def optimize(
     method: automatic, exhaustive or branch-and-bound; the answers are the same.
     progress(done, total, best, lower_bound) is called from the calling thread every 50 ms; the last two are of the objective of the
     setting in work, infinite and 0 where they are not known. Interruptible by Ctrl-C.
+    Settings that no method can finish are refused, each by itself, unless a budget or a method is given.
     Raises MappingError for bits that exceed a word, SpecError for unknown options or impossible constraints.
     """
 

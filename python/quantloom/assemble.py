@@ -379,7 +379,7 @@ def _cost_table(
     def report(done: int, total: int, layer: str) -> None:
         progress(done, total, f"mapping {layer}")
 
-    return cost_table(
+    costs = cost_table(
         traced.network,
         arch,
         bits=tuple(sorted(chosen | fixed)),
@@ -389,6 +389,8 @@ def _cost_table(
         store=store,
         progress=report,
     )
+    costs.check_answered()
+    return costs
 
 
 def _hashes(traced: TracedModel, data: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ import quantloom as ql
 from quantloom import _core
 from quantloom.errors import InfeasibleError, MappingError, SpecError
 from quantloom.mapper import packing_class_bits
+from quantloom.mapper.results import cost_table_results
+from quantloom.store.database import Store
+from quantloom.workload.bits import BitWidths
 from quantloom.workload.layer import conv_workload, linear_workload
 
 PE_WORDS = 8
@@ -227,3 +231,33 @@ def test_a_space_that_no_search_can_finish_is_refused() -> None:
     layer = conv_workload("layer", inputs=256, outputs=256, output_size=(28, 28), kernel=(3, 3))
     with pytest.raises(MappingError, match="too large to prove an optimum"):
         ql.optimize(ql.load_arch("eyeriss"), layer, bits=8, selection="free", model="compat")
+
+
+def test_a_refused_layer_does_not_end_a_table(tmp_path: Path) -> None:
+    (tmp_path / "n.yaml").write_text(
+        "name: n\ninput_shape: [256, 30, 30]\n"
+        "edges: [{name: image, shape: [256, 30, 30]}, {name: a, shape: [256, 28, 28]}, {name: b, shape: [2, 1, 1]}]\n"
+        "layers:\n"
+        "  - {name: large, reads: image, writes: a, dims: {C: 256, M: 256, R: 3, S: 3, P: 28, Q: 28}}\n"
+        "  - {name: small, reads: a, writes: b, dims: {C: 2, M: 2, R: 1, S: 1, P: 1, Q: 1}}\n"
+    )
+    network, arch = ql.load_network(str(tmp_path / "n.yaml")), ql.load_arch("eyeriss")
+    options = {"bits": (4, 8), "selection": "free", "model": "compat"}
+    with Store.open(tmp_path / "store.sqlite", note=pytest.fail) as store:
+        table = ql.cost_table(network, arch, **options, store=store)
+        assert ql.cost_table(network, arch, **options, store=store).entries == table.entries
+    assert {layer for layer, _ in table.refused} == {"large"}
+    assert len(table.refused) == 8
+    assert all("too large to prove an optimum" in reason for reason in table.refused.values())
+    bits = BitWidths.uniform(8)
+    assert table.entry("small", bits).exhausted
+    assert table.mapping("small", bits).levels
+    assert table.entry("large", bits).lower_bound > 0
+    with pytest.raises(MappingError, match=r"no mapping of layer 'large' at bits 8: .*too large"):
+        table.mapping("large", bits)
+    with pytest.raises(MappingError, match=r"cost table, layer 'large' at bits 4: .*too large"):
+        table.check_answered()
+    rows = cost_table_results(table, arch, lambda _: "-").rows
+    reasons = [row[-1] for row in rows]
+    assert all("too large" in str(reason) for reason in reasons[:8])
+    assert reasons[8:] == [None] * 8

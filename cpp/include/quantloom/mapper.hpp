@@ -67,6 +67,12 @@ struct Infeasibility {
   std::vector<Count> tensor_words;  // each tensor's share of need_words
 };
 
+// Why an answer is not a proven one though no budget was given: what was looked at or is too large, and what to do. Empty otherwise.
+struct Refusal {
+  std::string reason;
+  std::string way_out;
+};
+
 struct Tradeoff {
   Mapping mapping;
   double energy_pj = 0;
@@ -84,6 +90,7 @@ struct Optimum {
   std::vector<Tradeoff> front;  // pareto only
   Certificate certificate;
   Infeasibility infeasibility;  // meaningful if nothing was found by an exhaustive search
+  Refusal refusal;
 };
 
 // How far a search is. best and lower_bound are of the objective of the setting in work, as far as they are known: infinite and 0
@@ -100,8 +107,8 @@ using Progress = std::function<void(const SearchState& state)>;
 // Best mapping for each setting (bits per tensor, 0 = one element a word). Equal settings, also those that pack alike, are
 // solved once. Ties: smaller objective, then smaller energy, then the order of the mapspace (chains of tile shapes: the first
 // found; their lower bound leaves 1e-11 for the order of sums); the answer does not depend
-// on the number of threads. Throws as Mapspace does, and Error(mapping) for bits that exceed a word, or for a space that no
-// method can finish unless a budget or a method is given.
+// on the number of threads. Throws as Mapspace does, and Error(mapping) for bits that exceed a word. Settings that no method can
+// finish are refused, each with the best that was found for it, unless a budget or a method is given; the others are solved.
 // A requested stop throws nothing: results found so far come back with exhausted = false.
 [[nodiscard]] std::vector<Optimum> optimize(const Arch& arch, const Workload& workload,
                                             const std::vector<std::vector<int>>& settings, const MapperOptions& options = {},

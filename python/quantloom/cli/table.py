@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantloom.cli.nest import one_line
-from quantloom.cli.output import print_json, print_lines
+from quantloom.cli.output import print_json, print_lines, wrapped
 from quantloom.cli.parsing import (
     Parser,
     Subparsers,
@@ -25,6 +26,9 @@ from quantloom.cli.saved import check_writable, write_whole
 from quantloom.cli.sources import source_lines
 from quantloom.cli.store_option import opened_store
 from quantloom.cli.units import plural
+
+if TYPE_CHECKING:
+    from quantloom.workload.bits import BitWidths
 
 __all__ = ["add_parser"]
 
@@ -88,6 +92,9 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         body = {"model": network.name, "arch": arch.name, "cost_model": table.model, "objective": table.objective}
         proof = {"layers": list(table.layers), "bits": list(table.bits), "is_proven": table.is_proven}
+        proof["refused"] = [
+            {"layer": layer, "bits": str(at), "reason": why} for (layer, at), why in table.refused.items()
+        ]
         sources = {"energy_sources": energy_sources_json(arch)}
         print_json("table", {**body, **proof, "rows": entries, "file": str(path), **sources})
     else:
@@ -95,4 +102,14 @@ def run(args: argparse.Namespace) -> None:
         proof_text = "all proven optimal" if table.is_proven else "not all proven optimal"
         layers = plural(len(table.layers), "layer")
         written = f"{entries:,} rows for {layers} at {widths} bits, {proof_text}, written to {path}"
-        print_lines([written, "", *source_lines(arch)])
+        print_lines([written, *_refused_lines(table.refused), "", *source_lines(arch)])
+
+
+def _refused_lines(refused: dict[tuple[str, BitWidths], str]) -> list[str]:
+    """How many combinations have no proven answer, and why the first one has none."""
+    for (layer, bits), reason in refused.items():
+        return wrapped(
+            f"refused      {len(refused):,} of them, with the reason in their rows; first {layer} at {bits}: {reason}",
+            hang=13,
+        )
+    return []

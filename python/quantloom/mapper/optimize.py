@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from quantloom import _core
-from quantloom.errors import InfeasibleError, WorkloadError
+from quantloom.errors import InfeasibleError, MappingError, WorkloadError
 from quantloom.mapper.as_html import cost_in_words, loops_in_words
 from quantloom.mapper.given import fix_loops
 from quantloom.mapper.infeasible import Question, explain_infeasible
@@ -128,7 +128,8 @@ def optimize(
     has bounds, the gap: how far above the least possible the best mapping found so far may be. budget: mappings to
     price at most, 0 for no limit (then the result is proven optimal).
     Raises SpecError if what is fixed contradicts the constraints, InfeasibleError naming the level, the words needed
-    and a way out if nothing fits, WorkloadError for more than 2^53 multiply-accumulates.
+    and a way out if nothing fits, MappingError for a space that no method can finish without a budget, WorkloadError
+    for more than 2^53 multiply-accumulates.
     """
     check_countable(workload)
     if fixed is not None:
@@ -148,6 +149,8 @@ def optimize(
         budget=budget,
         progress=report,
     )
+    if found.refusal:
+        raise MappingError(found.refusal, hint=found.way_out)
     if not found.found and not found.certificate.exhausted:
         message = f"layer '{workload.name}': nothing fitting was found within the budget"
         raise InfeasibleError(message, hint="raise the budget, or search without one")

@@ -26,6 +26,7 @@ COST_TABLE_COLUMNS = (
     ResultColumn("edp_pj_cycles", "float", "pJ*cycles", "energy x latency"),
     ResultColumn("is_proven", "bool", "", "whether the mapping is the optimum of its mapspace"),
     ResultColumn("mapping", "text", "", "the mapping in one line, levels from DRAM inwards"),
+    ResultColumn("reason", "text", "", "why there is no mapping or no proof; missing where there are both"),
 )
 COST_COLUMNS = (
     ResultColumn("level", "text", "", "a level, or the arithmetic units"),
@@ -54,9 +55,16 @@ def cost_table_results(table: CostTable, arch: Arch, describe: Callable[[Mapping
             if found.mapping is not None:
                 numbers = (found.energy_pj, found.cycles, found.energy_pj * found.cycles)
             text = None if found.mapping is None else describe(found.mapping)
-            rows.append((position, layer, weights, inputs, outputs, *numbers, found.exhausted, text))
+            reason = found.refusal or _reason(found.mapping is not None, found.exhausted)
+            rows.append((position, layer, weights, inputs, outputs, *numbers, found.exhausted, text, reason))
     about = {"arch": arch.name, "arch_source": arch.source, "cost_model": table.model, "objective": table.objective}
     return ResultTable(name="cost_table", columns=COST_TABLE_COLUMNS, rows=tuple(rows), about=about)
+
+
+def _reason(is_found: bool, is_proven: bool) -> str | None:
+    if is_proven:
+        return None if is_found else "no mapping fits at these bits"
+    return "the budget ended before a proof" if is_found else "the budget ended before any mapping that fits"
 
 
 def mapped_results(
@@ -69,8 +77,11 @@ def mapped_results(
     rows: list[tuple[Cell, ...]] = []
     for position, name, bits, best in layers:
         cost = best.cost
-        numbers = (cost.energy_pj, cost.cycles, cost.edp, best.certificate.exhausted)
-        rows.append((position, name, bits.weights, bits.inputs, bits.outputs, *numbers, describe(best.mapping)))
+        is_proven = best.certificate.exhausted
+        numbers = (cost.energy_pj, cost.cycles, cost.edp, is_proven)
+        text = describe(best.mapping)
+        reason = _reason(True, is_proven)
+        rows.append((position, name, bits.weights, bits.inputs, bits.outputs, *numbers, text, reason))
     described = {"arch": arch.name, "arch_source": arch.source, **about}
     return ResultTable(name="cost_table", columns=COST_TABLE_COLUMNS, rows=tuple(rows), about=described)
 

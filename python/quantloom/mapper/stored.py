@@ -28,8 +28,9 @@ _ARITHMETIC_WORDS = ("name", "energy_source", "area_um2", "mac_table")
 class TableEntry:
     """The best mapping of a layer at one combination of bits: energy (pJ), cycles.
 
-    mapping: None if nothing fits; energy and cycles are then infinite. exhausted: the mapping is the optimum of its
-    mapspace. lower_bound: no mapping of the space has a smaller objective.
+    mapping: None if nothing fits or was found; energy and cycles are then infinite. exhausted: the mapping is the
+    optimum of its mapspace. lower_bound: no mapping of the space has a smaller objective. refusal: why the answer is
+    not a proven one though no budget was given; empty otherwise.
     """
 
     energy_pj: float
@@ -37,6 +38,7 @@ class TableEntry:
     mapping: _core.Mapping | None
     exhausted: bool
     lower_bound: float
+    refusal: str = ""
 
     @classmethod
     def of(cls, found: _core.Optimum) -> TableEntry:
@@ -48,6 +50,7 @@ class TableEntry:
             mapping=found.mapping if found.found else None,
             exhausted=certificate.exhausted,
             lower_bound=certificate.lower_bound,
+            refusal=found.refusal,
         )
 
 
@@ -130,6 +133,7 @@ def _encode(entry: TableEntry) -> dict[str, object]:
         **{name: value if math.isfinite(value) else None for name, value in finite.items()},
         "exhausted": entry.exhausted,
         "mapping": levels,
+        "refusal": entry.refusal,
     }
 
 
@@ -145,7 +149,7 @@ def _decode(value: Any, mappings: dict[str, _core.Mapping]) -> TableEntry | None
             if text not in mappings:
                 mappings[text] = _read_mapping(text)
             mapping = mappings[text]
-        return TableEntry(**numbers, mapping=mapping, exhausted=bool(value["exhausted"]))
+        return TableEntry(**numbers, mapping=mapping, exhausted=bool(value["exhausted"]), refusal=str(value["refusal"]))
     except (KeyError, TypeError, ValueError):
         return None
 

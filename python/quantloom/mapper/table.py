@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from quantloom.workload.network import Network
 
 __all__ = ["CostTable", "cost_table", "packing_class_bits"]
 
+_WAY_OUT: Final = "solve it with constraints that leave fewer mappings, or under a budget"
 _Poll = Callable[[int, int, float, float], None]  # what the core calls while it searches
 
 
@@ -56,8 +58,15 @@ class CostTable:
         return self.entries[shape][(positions[0] * width + positions[1]) * width + positions[2]]
 
     def mapping(self, layer: str, bits: BitWidths) -> _core.Mapping:
-        """The best mapping of a layer at these bits. Raises InfeasibleError if nothing fits there."""
-        mapping = self.entry(layer, bits).mapping
+        """The best mapping of a layer at these bits. Raises InfeasibleError if nothing fits there.
+
+        MappingError if the combination was refused before anything was found.
+        """
+        found = self.entry(layer, bits)
+        mapping = found.mapping
+        if mapping is None and found.refusal:
+            message = f"cost table: no mapping of layer '{layer}' at bits {bits}: {found.refusal}"
+            raise MappingError(message, hint=_WAY_OUT)
         if mapping is None:
             message = f"cost table: no mapping of layer '{layer}' fits at bits {bits}"
             raise InfeasibleError(message, hint="use fewer bits")
@@ -82,6 +91,23 @@ class CostTable:
         settings = f"objective {self.objective}, {self.model} model, {proven}"
         note = f"Uniform bits of {len(self.bits) ** 3} combinations; {settings}."
         return html_result(f"Cost table of {len(self.layers)} layers", [note], html_table(titles, rows))
+
+    @property
+    def refused(self) -> dict[tuple[str, BitWidths], str]:
+        """Why there is no proven answer though no budget was given, by layer and bits; the others are solved."""
+        combinations = list(itertools.product(self.bits, repeat=3))
+        return {
+            (layer, BitWidths(weights=weights, inputs=inputs, outputs=outputs)): found.refusal
+            for layer, shape in zip(self.layers, self.shape_of, strict=True)
+            for (weights, inputs, outputs), found in zip(combinations, self.entries[shape], strict=True)
+            if found.refusal
+        }
+
+    def check_answered(self) -> None:
+        """Raise MappingError if any combination was refused."""
+        for (layer, bits), reason in self.refused.items():
+            message = f"cost table, layer '{layer}' at bits {bits}: {reason}"
+            raise MappingError(message, hint=_WAY_OUT)
 
     @property
     def is_proven(self) -> bool:
@@ -131,7 +157,8 @@ def cost_table(
     with it and without.
 
     Raises MappingError if a width exceeds a word of the architecture, WorkloadError for a layer of more than 2^53
-    multiply-accumulates. Combinations that fit nowhere get infinite cost.
+    multiply-accumulates. Combinations that fit nowhere get infinite cost; those that cannot be proven without a budget
+    are `refused`, each with the best that was found.
     """
     for layer in network.layers:
         check_countable(layer.workload)

@@ -283,6 +283,7 @@ def _make_run(
         store=settings.store,
         progress=lambda part, parts, text: report(part, parts, f"mapping {text}"),
     )
+    costs.check_answered()
     inputs = replace(measured, network=network).inputs(config, arch, costs)
     counted = {
         "layers": "depthwise as dense" if group.way.is_dense else "as they are",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quantloom import _core
-from quantloom.errors import InfeasibleError
+from quantloom.errors import InfeasibleError, MappingError
 from quantloom.mapper.stored import Question, TableEntry, recall, remember
 from quantloom.store.database import Store
 
@@ -95,6 +95,8 @@ def _solve(
 def _price(
     arch: _core.Arch, layer: _core.Workload, column: Column, bits: Mapping[str, int], entry: TableEntry
 ) -> _core.Cost:
+    if entry.refusal:
+        raise MappingError(entry.refusal, hint="this is not so in the published runs; please report it")
     if entry.mapping is None:
         message = f"{layer.name} fits nowhere on {arch.name} at {dict(bits)}"
         raise InfeasibleError(message, hint="this is not so in the published runs; please report it")

@@ -1,0 +1,216 @@
+// The lattice mapper under budgets, stops, and limits of what it looks at.
+#include <chrono>
+#include <limits>
+#include <string>
+#include <thread>
+
+#include "lattice_cases.hpp"
+#include "lattice_mapper.hpp"
+
+namespace quantloom {
+namespace {
+
+using test::CaseMaker;
+using test::dense_layer;
+using test::free_options;
+using test::is_small;
+using test::three_levels;
+
+// What a limited search says holds for the optimum, however little work it was allowed, and for any number of threads.
+void expect_sound_when_limited(const Arch& arch, const Workload& workload, const MapperOptions& whole) {
+  const std::vector<std::vector<int>> settings = {{8, 8, 8}};
+  const Optimum best = optimize_on_lattice(arch, workload, settings, whole, {}, {}).front();
+  ASSERT_TRUE(best.certificate.exhausted);
+  const double least = best.found ? best.objective : std::numeric_limits<double>::infinity();
+  for (const Count budget : {1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 100000}) {
+    SCOPED_TRACE("budget " + std::to_string(budget));
+    MapperOptions options = whole;
+    options.budget = budget;
+    const Optimum found = optimize_on_lattice(arch, workload, settings, options, {}, {}).front();
+    EXPECT_LE(found.certificate.lower_bound, least);
+    EXPECT_GT(found.certificate.lower_bound, 0);
+    EXPECT_LE(least, (found.found ? found.objective : std::numeric_limits<double>::infinity()) * (1 + 1e-9));
+    if (found.certificate.exhausted) {
+      EXPECT_EQ(found.found, best.found);
+    }
+    options.threads = 3;
+    const Optimum again = optimize_on_lattice(arch, workload, settings, options, {}, {}).front();
+    EXPECT_EQ(again.mapping, found.mapping);
+    EXPECT_EQ(again.certificate.lower_bound, found.certificate.lower_bound);
+    EXPECT_EQ(again.certificate.considered, found.certificate.considered);
+    EXPECT_EQ(again.certificate.pruned_by_bound, found.certificate.pruned_by_bound);
+  }
+}
+
+TEST(LatticeLimits, BudgetsOfAnySizeGiveBoundsThatHold) {
+  int seen = 0;
+  for (std::uint32_t seed = 0; seed < 400 && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    CaseMaker maker(seed);
+    const Workload workload = seed % 2 == 0 ? maker.workload() : maker.window_workload();
+    const Arch arch = maker.arch();
+    MapperOptions options;
+    options.objective = static_cast<Objective>(seed % 4);  // all but the front
+    options.threads = 1;
+    if (!can_optimize_on_lattice(arch, workload, options) || !is_small(arch, workload)) continue;
+    expect_sound_when_limited(arch, workload, options);
+    ++seen;
+  }
+  EXPECT_GT(seen, 40);
+}
+
+// The same for a stop at any moment.
+TEST(LatticeLimits, BoundsHoldWhereverItIsStopped) {
+  int stopped = 0;
+  for (std::uint32_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    CaseMaker maker(seed);
+    const Workload workload = maker.window_workload();
+    const Arch arch = maker.arch();
+    MapperOptions options;
+    options.threads = 1;
+    if (!can_optimize_on_lattice(arch, workload, options) || !is_small(arch, workload)) continue;
+    const Optimum best = optimize_on_lattice(arch, workload, {{8, 8, 8}}, options, {}, {}).front();
+    if (!best.found) continue;
+    for (int at = 0; at < 12; ++at) {
+      std::stop_source source;
+      if (at == 0) source.request_stop();
+      int told = 0;
+      const Optimum found =
+          optimize_on_lattice(arch, workload, {{8, 8, 8}}, options, source.get_token(), [&](const SearchState&) {
+            if (++told == at) source.request_stop();
+          }).front();
+      EXPECT_GT(found.certificate.lower_bound, 0);
+      EXPECT_LE(found.certificate.lower_bound, best.objective);
+      if (found.found) {
+        EXPECT_GE(found.objective * (1 + 1e-9), best.objective);
+      }
+      stopped += found.certificate.exhausted ? 0 : 1;
+    }
+  }
+  EXPECT_GT(stopped, 50);
+}
+
+TEST(LatticeLimits, SaysForWhichBitsAndAfterHowMuchWorkNothingIsProven) {
+  const std::vector<Optimum> found =
+      optimize_on_lattice(three_levels(), dense_layer(), {{16, 8, 4}}, free_options(0), {}, {}, 3000);
+  const Refusal& refusal = found.front().refusal;
+  EXPECT_TRUE(found.front().found);
+  EXPECT_FALSE(found.front().certificate.exhausted);
+  EXPECT_GT(found.front().certificate.lower_bound, 0);
+  const std::string begin =
+      "workload 'dense' on 'three', bits Weights 16, Inputs 8, Outputs 4: the mapspace is too large to prove an "
+      "optimum: after ";
+  ASSERT_EQ(refusal.reason.substr(0, begin.size()), begin);
+  const Count looked_at = std::stoll(refusal.reason.substr(begin.size()));  // quick looks have a width, no budget
+  EXPECT_GE(looked_at, 3000);
+  EXPECT_LT(looked_at, kMostLooks / 10);
+  EXPECT_NE(refusal.reason.find(" beginnings of mappings the best mapping found costs at most "), std::string::npos)
+      << refusal.reason;
+  EXPECT_NE(refusal.way_out.find("give a budget"), std::string::npos);
+}
+
+// Narrow outputs take fewer words, so this layer is easier at some bits than at others; what is too hard for 100
+// beginnings is refused, the rest is proven as if it were alone.
+TEST(LatticeLimits, ARefusedSettingDoesNotEndTheOthers) {
+  const std::vector<std::vector<int>> settings = {{16, 16, 16}, {8, 8, 8}, {4, 4, 4}, {2, 2, 2}};
+  int refused = 0;
+  int proven = 0;
+  for (std::uint32_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    CaseMaker maker(seed);
+    const Workload workload = maker.window_workload();
+    const Arch arch = maker.arch();
+    MapperOptions options;
+    options.threads = 1;
+    if (!can_optimize_on_lattice(arch, workload, options) || !is_small(arch, workload)) continue;
+    for (const Count most_looks : {10, 30, 100, 300, 1000, 3000}) {
+      const std::vector<Optimum> together = optimize_on_lattice(arch, workload, settings, options, {}, {}, most_looks);
+      ASSERT_EQ(together.size(), settings.size());
+      int of_these = 0;
+      for (std::size_t s = 0; s < settings.size(); ++s) {
+        const Optimum alone = optimize_on_lattice(arch, workload, {settings[s]}, options, {}, {}, most_looks).front();
+        EXPECT_EQ(together[s].refusal.reason.empty(), together[s].certificate.exhausted);
+        EXPECT_EQ(together[s].certificate.exhausted, alone.certificate.exhausted);
+        EXPECT_EQ(together[s].mapping, alone.mapping);
+        of_these += together[s].certificate.exhausted ? 0 : 1;
+      }
+      const bool differ = of_these > 0 && of_these < static_cast<int>(settings.size());
+      refused += differ ? of_these : 0;
+      proven += differ ? static_cast<int>(settings.size()) - of_these : 0;
+    }
+  }
+  EXPECT_GT(refused, 0);  // beside proven ones in one call
+  EXPECT_GT(proven, 0);
+}
+
+// The only choice of lanes gets all of a budget.
+TEST(LatticeLimits, ABudgetIsSharedAmongChoicesOfLanesThatAreLookedAt) {
+  const std::vector<std::vector<int>> bits = {{16, 16, 16}};
+  const auto labels = [&](Count budget) {
+    const Certificate certificate =
+        optimize_on_lattice(three_levels(), dense_layer(), bits, free_options(budget), {}, {}).front().certificate;
+    EXPECT_FALSE(certificate.exhausted);
+    return certificate.considered + certificate.pruned_by_bound;
+  };
+  const Count quick = labels(1);
+  EXPECT_GT(labels(quick + 2'000'000) - quick, 1'000'000);
+}
+
+// Tables are work too: thousands of choices of lanes would have one each.
+TEST(LatticeLimits, ASmallBudgetEndsBeforeTheTablesOfAllChoicesOfLanes) {
+  const Arch narrow = three_levels();
+  std::vector<Level> levels = narrow.levels();
+  levels[0].instances = levels[0].mesh_x = 256;
+  const Arch wide("wide", levels, test::make_macs(256, 1), {});
+  const std::vector<std::vector<int>> bits = {{16, 16, 16}};
+  std::vector<SearchState> told;
+  const auto solve = [&](Count budget) {
+    told.clear();
+    MapperOptions options = free_options(budget);
+    options.objective = Objective::energy;
+    return optimize_on_lattice(wide, dense_layer(), bits, options, {},
+                               [&](const SearchState& state) { told.push_back(state); })
+        .front();
+  };
+  const Optimum first = solve(1);
+  ASSERT_TRUE(first.found);
+  EXPECT_FALSE(first.certificate.exhausted);
+  EXPECT_GT(first.certificate.lower_bound, 0);
+  EXPECT_GT(told.back().total, 300U);  // choices of lanes
+  EXPECT_LE(told.size(), 3U);          // no batch of tables
+  // The first gap is told before any batch of tables; then they narrow it.
+  const Optimum later = solve(100'000);
+  ASSERT_GT(told.size(), 3U);
+  EXPECT_LT(told[1].best, std::numeric_limits<double>::infinity());
+  EXPECT_GT(told[1].lower_bound, 0);
+  EXPECT_EQ(told[1].done, 0U);
+  EXPECT_GE(later.certificate.lower_bound, first.certificate.lower_bound);
+  EXPECT_LE(later.objective, first.objective);
+}
+
+// In the middle of a search that would go on for minutes.
+TEST(LatticeLimits, AStopIsSeenInTimeInALayerWithAWindow) {
+  Arch arch = three_levels();
+  std::vector<Level> levels = arch.levels();
+  Level middle = test::make_level("middle", 1, 1);
+  middle.energy = {3, 3, 3, "", "", ""};
+  levels.insert(levels.begin() + 1, middle);
+  arch = {"four", levels, test::make_macs(1, 1), {}};
+  std::stop_source source;
+  std::chrono::steady_clock::time_point requested;
+  std::jthread timer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    requested = std::chrono::steady_clock::now();
+    source.request_stop();
+  });
+  const Optimum best =
+      optimize_on_lattice(arch, dense_layer(), {{16, 16, 16}}, free_options(0), source.get_token(), {}).front();
+  const auto returned = std::chrono::steady_clock::now();
+  timer.join();
+  EXPECT_FALSE(best.certificate.exhausted);
+  EXPECT_LT(returned - requested, std::chrono::seconds(5));
+}
+
+}  // namespace
+}  // namespace quantloom
