@@ -8,13 +8,6 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-bool is_prime(Count n) {
-  for (Count p = 2; p * p <= n; ++p) {
-    if (n % p == 0) return false;
-  }
-  return n > 1;
-}
-
 }  // namespace
 
 Onward::Onward(const Problem& problem, const Prices& prices, Sweeps* sweeps, std::size_t most_entries)
@@ -93,8 +86,8 @@ void Onward::begin(const Lanes& lanes) {
         }
       }
     }
-    for (const Count p : divisors[d]) {
-      if (!is_prime(p)) continue;
+    for (const Count p : problem_.dims[d].primes) {
+      if (divisors[d].back() % p != 0) continue;
       for (std::size_t i = count; i-- > 0;) {
         const auto multiple = std::lower_bound(divisors[d].begin(), divisors[d].end(), divisors[d][i] * p);
         if (multiple == divisors[d].end() || *multiple != divisors[d][i] * p) continue;

@@ -46,15 +46,30 @@ bool fits_axes(const Block& block, const std::vector<Loop>& loops) {
   return false;
 }
 
-std::vector<Count> divisors(Count n) {
+// Each as often as it divides n: the bound of one dim, at most 2^31.
+std::vector<Count> prime_factors(Count n) {
   std::vector<Count> out;
-  for (Count i = 1; i * i <= n; ++i) {
-    if (n % i != 0) continue;
-    out.push_back(i);
-    if (i != n / i) out.push_back(n / i);
+  for (Count p = 2; p * p <= n; ++p) {
+    for (; n % p == 0; n /= p) out.push_back(p);
   }
-  std::sort(out.begin(), out.end());
+  if (n > 1) out.push_back(n);
   return out;
+}
+
+// Merged dims have bounds up to 2^53, whose divisors would take long to try; those of its members do not.
+void factorize(const Workload& workload, LatticeDim& dim) {
+  dim.divisors = {1};
+  for (const int d : dim.members) {
+    for (const Count p : prime_factors(workload.bound(d))) {
+      dim.primes.push_back(p);
+      const std::size_t count = dim.divisors.size();
+      for (std::size_t i = 0; i < count; ++i) dim.divisors.push_back(saturating_mul(dim.divisors[i], p));
+      std::sort(dim.divisors.begin(), dim.divisors.end());
+      dim.divisors.erase(std::unique(dim.divisors.begin(), dim.divisors.end()), dim.divisors.end());
+    }
+  }
+  std::sort(dim.primes.begin(), dim.primes.end());
+  dim.primes.erase(std::unique(dim.primes.begin(), dim.primes.end()), dim.primes.end());
 }
 
 class LaneLister {
@@ -118,7 +133,7 @@ Problem::Problem(const Arch& arch, const Workload& workload, Selection selection
   merge_dims();
   window = Window(workload, dims);
   for (LatticeDim& dim : dims) {
-    dim.divisors = divisors(dim.bound);
+    factorize(workload, dim);
     dim.multiples.resize(dim.divisors.size());
     for (std::size_t i = 0; i < dim.divisors.size() && dim.divisors.size() <= kMostDivisors; ++i) {
       for (std::size_t j = i; j < dim.divisors.size(); ++j) {
@@ -167,7 +182,7 @@ void Problem::merge_dims() {
       return !has_plane && alone && other.relevant == relevant && moves_alone(workload, other.members.front());
     });
     if (twin == dims.end()) {
-      dims.push_back({{d}, workload.bound(d), relevant, {}, {}});
+      dims.push_back({{d}, workload.bound(d), relevant, {}, {}, {}});
     } else {
       twin->members.push_back(d);
       twin->bound = saturating_mul(twin->bound, workload.bound(d));
@@ -212,7 +227,7 @@ std::optional<std::vector<Lanes>> list_lanes(const Problem& problem, std::size_t
 
 MappingBuilder::MappingBuilder(const Problem& problem) : problem_(problem) {}
 
-Mapping MappingBuilder::build(const Lanes& lanes, const Lanes& factors, const std::array<int, kMaxLevels>& innermost,
+Mapping MappingBuilder::build(const Lanes& lanes, const Factors& factors, const std::array<int, kMaxLevels>& innermost,
                               const std::array<std::uint32_t, kMaxLevels>& keep) const {
   LevelLoops loops;
   for (std::size_t l = 0; l < static_cast<std::size_t>(problem_.num_levels()); ++l) {

@@ -23,6 +23,7 @@ struct LatticeDim {
   std::vector<int> members;    // dims of the workload
   Count bound = 1;
   std::uint32_t relevant = 0;  // tensors that it moves
+  std::vector<Count> primes;   // that divide the bound, ascending
   std::vector<Count> divisors; // of the bound, ascending
   std::vector<std::vector<std::uint8_t>> multiples;  // [index of a divisor]: indices of those it divides, ascending
   // Index of a divisor of the bound.
@@ -67,6 +68,7 @@ struct LatticeLoop {
   std::uint8_t dim = 0;
   Count bound = 1;
 };
+using Factors = std::array<std::array<Count, kMaxLatticeDims>, kMaxLevels>;  // by level and dim; merged dims have large ones
 using LevelLoops = std::array<std::vector<LatticeLoop>, kMaxLevels>;  // of each level, inside out
 
 // All choices of lanes within the fanout, in a fixed order. Empty if there are more than `most`.
@@ -77,7 +79,7 @@ class MappingBuilder {
  public:
   explicit MappingBuilder(const Problem& problem);
   // factors: [level][dim] temporal; innermost: [level] tensor whose irrelevant loops lie innermost, -1 if it does not matter.
-  [[nodiscard]] Mapping build(const Lanes& lanes, const Lanes& factors, const std::array<int, kMaxLevels>& innermost,
+  [[nodiscard]] Mapping build(const Lanes& lanes, const Factors& factors, const std::array<int, kMaxLevels>& innermost,
                               const std::array<std::uint32_t, kMaxLevels>& keep) const;
   [[nodiscard]] Mapping build(const Lanes& lanes, const LevelLoops& loops, const std::array<std::uint32_t, kMaxLevels>& keep) const;
 

@@ -440,7 +440,7 @@ void Search::finish(const Label& label) {
     cycles = std::max(cycles, level_cycles(CostModel::default_model, hardware, prices_.compute_cycles(), traffic, slowdown));
   }
   const auto make = [&] {
-    Lanes factors{};
+    Factors factors{};
     std::array<int, kMaxLevels> innermost{};
     std::array<std::uint32_t, kMaxLevels> keep{};
     const Label* here = &label;
@@ -449,7 +449,7 @@ void Search::finish(const Label& label) {
       const auto at = static_cast<std::size_t>(l);
       for (std::size_t d = 0; d < problem_.dims.size(); ++d) {
         const auto& divisors = problem_.dims[d].divisors;
-        factors[at][d] = static_cast<std::uint32_t>(divisors[here->shape[d]] / (divisors[l == 0 ? 0 : inner.shape[d]] * lanes_[at][d]));
+        factors[at][d] = divisors[here->shape[d]] / (divisors[l == 0 ? 0 : inner.shape[d]] * lanes_[at][d]);
       }
       innermost[at] = here->innermost;
       keep[at] = here->keep;

@@ -8,13 +8,6 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-bool is_prime(Count n) {
-  for (Count p = 2; p * p <= n; ++p) {
-    if (n % p == 0) return false;
-  }
-  return n > 1;
-}
-
 }  // namespace
 
 Sweeps::Sweeps(const Problem& problem) : problem_(problem), irrelevant_{1} {
@@ -44,7 +37,7 @@ Sweeps::Sweeps(const Problem& problem) : problem_(problem), irrelevant_{1} {
     for (std::size_t i = 0; i < dim.divisors.size(); ++i) {
       for (const std::uint8_t next : dim.multiples[i]) {
         const Count factor = dim.divisors[next] / dim.divisors[i];
-        if (is_prime(factor)) steps_[d][i].emplace_back(next, factor);
+        if (std::binary_search(dim.primes.begin(), dim.primes.end(), factor)) steps_[d][i].emplace_back(next, factor);
       }
     }
   }

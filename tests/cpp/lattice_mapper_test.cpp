@@ -249,6 +249,38 @@ TEST(LatticeMapper, TellsBoundsOfTheOptimumOnTheWay) {
   EXPECT_GT(told, 3);
 }
 
+// Two dims of 2^26 - 5 and 2^26 - 27, both prime, are one dim of the lattice.
+TEST(LatticeMapper, DimsMergedIntoLargeNumbersHaveTheDivisorsOfTheirProduct) {
+  const Count p = (Count{1} << 26) - 5;
+  const Count q = (Count{1} << 26) - 27;
+  const Workload workload("long", {{"P", p}, {"Q", q}, {"M", 2}},
+                          {{"Weights", {{{2, 1}}}, false},
+                           {"Inputs", {{{0, 1}}, {{1, 1}}}, false},
+                           {"Outputs", {{{2, 1}}, {{0, 1}}, {{1, 1}}}, true}});
+  const lattice::Problem problem(three_levels(), workload, Selection::free);
+  ASSERT_EQ(problem.dims.size(), 2U);
+  EXPECT_EQ(problem.dims[0].divisors, (std::vector<Count>{1, q, p, p * q}));
+  EXPECT_EQ(problem.dims[0].primes, (std::vector<Count>{q, p}));
+  const Optimum best = optimize_on_lattice(three_levels(), workload, {{16, 16, 16}}, free_options(0), {}, {}).front();
+  EXPECT_TRUE(best.certificate.exhausted);
+}
+
+TEST(LatticeMapper, DivisorsAreThoseThatTrialFinds) {
+  for (const Count a : {1, 2, 12, 36, 97, 720, 1024}) {
+    for (const Count b : {1, 3, 8, 12, 49, 97}) {
+      const lattice::Problem problem(three_levels(), test::matmul(a * b, 2, 5), Selection::free);
+      const auto& divisors = problem.dims.front().divisors;
+      std::vector<Count> expected;
+      for (Count n = 1; n <= a * b; ++n) {
+        if (a * b % n == 0) expected.push_back(n);
+      }
+      if (a * b > 1) {
+        EXPECT_EQ(divisors, expected);
+      }
+    }
+  }
+}
+
 // Elements of a tile must be numbers that doubles hold, as multiply-accumulates must.
 TEST(LatticeMapper, WindowsThatSpanTooManyElementsAreNotForIt) {
   const auto is_taken = [](Count kernel) {
