@@ -18,10 +18,9 @@ bool comes_before(const Position& a, const Position& b, const Problem& problem) 
   return a.keep < b.keep;
 }
 
-LeafPricer::LeafPricer(const Problem& problem, const SettingTable& settings, const MapperOptions& options)
+LeafPricer::LeafPricer(const Problem& problem, const SettingTable& settings)
     : problem_(problem),
       settings_(settings),
-      options_(options),
       storage_(problem.parts),
       orders_(static_cast<std::size_t>(problem.num_blocks())),
       prices_(static_cast<std::size_t>(problem.num_tensors())) {

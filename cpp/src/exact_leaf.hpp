@@ -27,7 +27,7 @@ using Best = Incumbents<Position>;
 
 class LeafPricer {
  public:
-  LeafPricer(const Problem& problem, const SettingTable& settings, const MapperOptions& options);
+  LeafPricer(const Problem& problem, const SettingTable& settings);
 
   // Prices all orders and splits of the factorization that fit for one class and keeps the best; ties go to the mapping
   // that comes first in the mapspace.
@@ -50,7 +50,6 @@ class LeafPricer {
 
   const Problem& problem_;
   const SettingTable& settings_;
-  const MapperOptions& options_;
   detail::ViewStorage storage_;
   Position position_;
   std::vector<detail::BlockOrders> orders_;  // [block]

@@ -156,7 +156,7 @@ double Search::words_per_element(const Plan& plan, int tensor, int level, bool p
 }
 
 Search::Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options)
-    : problem_(problem), settings_(settings), options_(options), leaf_(problem, settings, options), best_(options.objective) {
+    : problem_(problem), settings_(settings), options_(options), leaf_(problem, settings), best_(options.objective) {
   for (std::uint64_t k = 0; k < problem.num_keep_choices(); ++k) plans_.push_back(std::make_unique<Plan>(problem, problem.keep_choice(k), options.model));
   visited_.resize(plans_.size());
   weights_.resize(plans_.size());
