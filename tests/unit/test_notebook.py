@@ -93,6 +93,8 @@ def test_a_cost_table_shows_uniform_bits() -> None:
     table = ql.cost_table(network, arch, bits=(4, 8), threads=1)
     found = Reader(table._repr_html_())
     assert table.layers[0] in found.texts
+    about = "2 layers at 8 combinations of 4, 8 bits: objective edp, default model, every entry is proven"
+    assert repr(table) == f"<CostTable of {about}>"
     assert f"{table.energy_pj[0, 1, 1, 1]:.5g} / {table.cycles[0, 1, 1, 1]:.5g}" in found.texts
     impossible = dataclasses.replace(table, energy_pj=np.full_like(table.energy_pj, np.inf))
     assert Reader(impossible._repr_html_()).texts.count("nothing fits") == 4

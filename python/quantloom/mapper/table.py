@@ -72,6 +72,15 @@ class CostTable:
             raise InfeasibleError(message, hint="use fewer bits")
         return mapping
 
+    def __repr__(self) -> str:
+        """What it is a table of, in a line: the entries themselves would be pages."""
+        combinations = f"{len(self.bits) ** 3} combinations of {', '.join(map(str, self.bits))} bits"
+        return f"<CostTable of {len(self.layers)} layers at {combinations}: {self._settings()}>"
+
+    def _settings(self) -> str:
+        proven = "every entry is proven" if self.is_proven else "not every entry is proven"
+        return f"objective {self.objective}, {self.model} model, {proven}"
+
     def _repr_html_(self) -> str:
         """Energy and cycles of every layer at uniform bits, as a notebook shows them."""
         titles = ("layer", *(f"{bits} bit: pJ / cycles" for bits in self.bits))
@@ -87,9 +96,7 @@ class CostTable:
             )
             for i, layer in enumerate(self.layers)
         ]
-        proven = "every entry is proven" if self.is_proven else "not every entry is proven"
-        settings = f"objective {self.objective}, {self.model} model, {proven}"
-        note = f"Uniform bits of {len(self.bits) ** 3} combinations; {settings}."
+        note = f"Uniform bits of {len(self.bits) ** 3} combinations; {self._settings()}."
         return html_result(f"Cost table of {len(self.layers)} layers", [note], html_table(titles, rows))
 
     @property
