@@ -87,8 +87,8 @@ void Onward::begin(const Lanes& lanes) {
       }
     }
     for (const Count p : problem_.dims[d].primes) {
-      if (divisors[d].back() % p != 0) continue;
       for (std::size_t i = count; i-- > 0;) {
+        if (divisors[d].back() / divisors[d][i] % p != 0) continue;  // the product would not divide it, nor always fit
         const auto multiple = std::lower_bound(divisors[d].begin(), divisors[d].end(), divisors[d][i] * p);
         if (multiple == divisors[d].end() || *multiple != divisors[d][i] * p) continue;
         const auto distance =
