@@ -156,9 +156,10 @@ def _makers(
             progress=progress,
             note=progress.note,
         )
+        depend_on = searched.depend_on()
         for part in parts:
             if part in _SEARCHED:
-                makers[part] = _Maker(partial(make_accuracy_part, part, searched), searched.depend_on())
+                makers[part] = _Maker(partial(make_accuracy_part, part, searched), depend_on)
     return makers
 
 

@@ -125,7 +125,7 @@ def items_at(dataset: Dataset[tuple[Tensor, int]], indices: Tensor) -> tuple[Ten
     if isinstance(dataset, ImageDataset):
         return dataset.batch(indices)
     if isinstance(dataset, Subset):
-        return items_at(dataset.dataset, torch.tensor(dataset.indices)[indices])
+        return items_at(dataset.dataset, torch.tensor([dataset.indices[i] for i in indices.tolist()]))
     items = [dataset[i] for i in indices.tolist()]
     shapes = {tuple(image.shape) for image, _ in items}
     if len(shapes) > 1:
