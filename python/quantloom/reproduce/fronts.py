@@ -178,8 +178,8 @@ class _Group:
 
 def _made_runs(settings: FrontSettings) -> list[_Group]:
     groups = [
-        _Group(subject=subject, arch=arch, way=way, runs=tuple(_paths(settings, subject, arch, way)))
-        for subject in settings.subjects
+        _Group(subject=subject, arch=arch, way=way, runs=tuple(_paths(settings, subject, files, arch, way)))
+        for subject, files in ((one, _files_behind(one, settings.data)) for one in settings.subjects)
         for arch in settings.archs
         for way in _WAYS
     ]
@@ -197,11 +197,10 @@ def _made_runs(settings: FrontSettings) -> list[_Group]:
     return groups
 
 
-def _paths(settings: FrontSettings, subject: Subject, arch: str, way: _Way) -> Iterator[Path]:
+def _paths(settings: FrontSettings, subject: Subject, files: str, arch: str, way: _Way) -> Iterator[Path]:
+    """Where the runs are. files: _files_behind() the subject and the data."""
     kind = settings.data.partition(":")[0]
-    given = (
-        f"{subject.model}-{kind}-{settings.evaluations}-{settings.images}-{_files_behind(subject, settings.data)[:8]}"
-    )
+    given = f"{subject.model}-{kind}-{settings.evaluations}-{settings.images}-{files[:8]}"
     name = re.sub(r"[^\w.-]+", "_", given)[-120:]
     stem = re.sub(r"[^\w.-]+", "_", arch)
     return (settings.directory / "runs" / name / f"{stem}-{way.short}-seed{n}" for n in range(settings.seeds))
