@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -99,7 +100,7 @@ def joined(parts: list[dict[tuple[str, str], list[str]]], titles: list[str]) -> 
 
 
 def evaluate(_: Asked) -> list[str]:
-    found = [rows_of(run_python("evaluate.py", "--model", model), 4) for model in MODELS]
+    found = [rows_of(run_python("evaluate.py", "--model", model), 5) for model in MODELS]
     rates = [{key: cells[:2] for key, cells in part.items()} for part in found]
     return joined(
         rates, ["accelerator, layer", *(f"{model}, {kind} M/s" for model in MODELS for kind in ("drawn", "valid"))]
@@ -111,9 +112,22 @@ def mapper(asked: Asked) -> list[str]:
     for model, columns in zip(MODELS, ((0, 2, 3), (0, 3)), strict=True):
         output = "".join(checked(run_cpp(asked, "mapper_bench", asked.match, arch, model)) for arch in ARCHS)
         found.append({key: [cells[i] for i in columns] for key, cells in rows_of(output, 6).items()})
-    return joined(
-        found, ["accelerator, layer", "default: one, EDP", "one, energy", "125, EDP", "compat: one, EDP", "125, EDP"]
-    )
+    names = [("default", "one, EDP"), ("default", "one, energy"), ("default", "125, EDP")]
+    names += [("compat", "one, EDP"), ("compat", "125, EDP")]
+    titles = [f"{model}: {name}" if name == "one, EDP" else name for model, name in names]
+    over = spread(found, [f"{name} ({model})" for model, name in names])
+    return [*joined(found, ["accelerator, layer", *titles]), "", f"Over the layers of MobileNets: {over}."]
+
+
+def spread(found: list[dict[tuple[str, str], list[str]]], titles: list[str]) -> str:
+    """Median and most of every column of figures over all rows but those of `dense` layers, which MobileNets lack."""
+    rows = [[cell for part in found for cell in part[key]] for key in found[0] if not key[1].startswith("dense")]
+    columns = [[float(cell) for cell in column] for column in zip(*rows, strict=True)]
+    parts = [
+        f"{title}: {number(str(median(column)))} ms in the median, {number(str(max(column)))} at most"
+        for title, column in zip(titles, columns, strict=bool(columns))
+    ]
+    return "; ".join(parts) or "none was measured"
 
 
 def free(asked: Asked) -> list[str]:

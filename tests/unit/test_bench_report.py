@@ -43,6 +43,17 @@ def test_rows_are_an_accelerator_a_layer_and_figures(report: ModuleType) -> None
     ]
 
 
+def test_the_spread_is_over_the_layers_that_mobilenets_have(report: ModuleType) -> None:
+    default = {("eyeriss", "pw"): ["1", "2"], ("eyeriss", "dense 3x3"): ["90", "90"], ("simba", "pw"): ["4", "10.5"]}
+    compat = {key: ["7"] for key in default}
+    assert report.spread([default, compat], ["one", "many", "compat"]) == (
+        "one: 2.5 ms in the median, 4 at most; many: 6.25 ms in the median, 10.5 at most; "
+        "compat: 7 ms in the median, 7 at most"
+    )
+    dense = {("eyeriss", "dense 3x3"): ["90"]}
+    assert report.spread([dense], ["one"]) == "none was measured"
+
+
 def test_a_benchmark_that_did_not_check_its_answers_ends_the_report(report: ModuleType) -> None:
     assert report.checked("rows\nanswers agree\n") == "rows\nanswers agree\n"
     with pytest.raises(SystemExit, match="did not check its answers"):
