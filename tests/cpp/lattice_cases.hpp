@@ -2,10 +2,10 @@
 #pragma once
 
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
+#include "draws.hpp"
 #include "fixtures.hpp"
 #include "quantloom/mac_table.hpp"
 #include "quantloom/mapper.hpp"
@@ -15,13 +15,9 @@ namespace quantloom::test {
 
 inline constexpr Count kLargestSpace = 20000;  // mappings of a random space, so that walking it stays quick
 
-class CaseMaker {
+class CaseMaker : public Draws {
  public:
-  explicit CaseMaker(std::uint32_t seed) : random_(seed) {}
-
-  [[nodiscard]] Count pick(std::initializer_list<int> values) { return *(values.begin() + below(values.size())); }
-  [[nodiscard]] bool one_in(int n) { return below(static_cast<std::size_t>(n)) == 0; }
-  [[nodiscard]] double energy() { return 0.25 * static_cast<double>(1 + below(60)); }
+  explicit CaseMaker(std::uint32_t seed) : Draws(seed, 60) {}
 
   [[nodiscard]] Workload workload() {
     if (one_in(3)) return matmul(pick({1, 2, 3, 4, 6, 8}), pick({1, 2, 3, 4, 6, 8, 12}), pick({1, 2, 3, 4, 6, 9}));
@@ -62,7 +58,7 @@ class CaseMaker {
   }
 
   [[nodiscard]] Arch arch() {
-    const auto levels = static_cast<int>(pick({2, 3, 3, 4, 4}));
+    const auto levels = pick({2, 3, 3, 4, 4});
     std::vector<Level> out;
     Count x = 1;
     Count y = 1;
@@ -75,8 +71,8 @@ class CaseMaker {
     }
     Arithmetic units = make_macs(x, y);
     units.energy_pj = energy();
-    if (one_in(4)) units.mac_table = bit_scalable_macs(16, static_cast<int>(pick({2, 4})), energy());
-    if (one_in(6)) units.psum_bits = static_cast<int>(pick({8, 16, 20}));
+    if (one_in(4)) units.mac_table = bit_scalable_macs(16, pick({2, 4}), energy());
+    if (one_in(6)) units.psum_bits = pick({8, 16, 20});
     if (one_in(6)) units.leak_energy_pj = 0.25;
     if (one_in(6)) units.idle_energy_pj = 0.125;
     return {"random", out, units, {}};
@@ -118,14 +114,12 @@ class CaseMaker {
 
   [[nodiscard]] std::vector<std::vector<int>> settings() {
     std::vector<std::vector<int>> out;
-    const auto bits = [&] { return static_cast<int>(pick({16, 8, 5, 4, 2})); };
+    const auto bits = [&] { return pick({16, 8, 5, 4, 2}); };
     for (int i = 0; i < 3; ++i) out.push_back({bits(), bits(), bits()});
     return out;
   }
 
  private:
-  std::size_t below(std::size_t n) { return random_() % n; }
-
   void describe(Level& level, bool outermost) {
     level.energy = {energy(), energy(), energy(), "", "", ""};
     level.is_dram = outermost && one_in(2);
@@ -133,17 +127,15 @@ class CaseMaker {
     level.block_words = pick({1, 1, 2, 4});
     if (level.instances % 2 == 0 && one_in(3)) level.cluster_size = 2;
     if (!outermost && !one_in(8)) level.capacity_words = pick({2, 4, 8, 12, 16, 24, 48});
-    if (one_in(4)) level.read_bandwidth = 0.5 * static_cast<double>(pick({1, 2, 3, 4}));
-    if (one_in(4)) level.write_bandwidth = 0.5 * static_cast<double>(pick({1, 2, 3, 4}));
-    if (one_in(6)) level.shared_bandwidth = 0.5 * static_cast<double>(pick({1, 2, 3, 4}));
+    if (one_in(4)) level.read_bandwidth = 0.5 * pick({1, 2, 3, 4});
+    if (one_in(4)) level.write_bandwidth = 0.5 * pick({1, 2, 3, 4});
+    if (one_in(6)) level.shared_bandwidth = 0.5 * pick({1, 2, 3, 4});
     level.bandwidth_in_bits = one_in(8);
     if (one_in(4)) level.address_energy_pj = 0.125;
     if (one_in(5)) level.packing = one_in(2) ? PackingRule::dense : PackingRule::none;
     if (one_in(6)) level.leak_energy_pj = 0.5;
     if (one_in(6)) level.idle_energy_pj = 0.125;
   }
-
-  std::mt19937 random_;
 };
 
 // Few enough mappings to walk in milliseconds.

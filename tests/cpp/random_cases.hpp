@@ -4,24 +4,19 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "draws.hpp"
 #include "fixtures.hpp"
 #include "quantloom/mac_table.hpp"
 
 namespace quantloom::test {
 
-class CaseMaker {
+class CaseMaker : public Draws {
  public:
-  explicit CaseMaker(std::uint32_t seed) : random_(seed) {}
-
-  [[nodiscard]] int pick(std::initializer_list<int> values) { return *(values.begin() + below(values.size())); }
-  [[nodiscard]] bool one_in(int n) { return below(static_cast<std::size_t>(n)) == 0; }
-  [[nodiscard]] double energy() { return 0.25 * static_cast<double>(1 + below(40)); }
+  explicit CaseMaker(std::uint32_t seed) : Draws(seed, 40) {}
 
   // Ranks that are multiples of a dim, and windows whose dims the hardware can spread over its lanes.
   [[nodiscard]] Workload strided_workload() {
@@ -134,8 +129,6 @@ class CaseMaker {
   }
 
  private:
-  std::size_t below(std::size_t n) { return random_() % n; }
-
   [[nodiscard]] Arithmetic units(Count x, Count y) {
     Arithmetic out = test::make_macs(x, y);
     out.energy_pj = energy();
@@ -227,8 +220,6 @@ class CaseMaker {
     if (target == ConstraintTarget::spatial && one_in(2)) out.split = static_cast<int>(below(names.size() + 1));
     return out;
   }
-
-  std::mt19937 random_;
 };
 
 }  // namespace quantloom::test
