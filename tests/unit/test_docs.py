@@ -14,6 +14,12 @@ from quantloom import errors
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+EXAMPLES = [page for page in [DOCS.parent / "README.md", *PAGES] if "```python\n" in page.read_text(encoding="utf-8")]
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    """The blocks of code of one kind, in the order of the page."""
+    return re.findall(rf"^```{kind}\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 def test_the_navigation_names_pages_that_are_there() -> None:
@@ -42,3 +48,27 @@ def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert broken == []
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in blocks(page, "yaml"):
+        Path("M.yaml").write_text(text)  # the file that mapspace.md speaks of
+    names: dict[str, object] = {}
+    for number, text in enumerate(blocks(page, "python")):
+        exec(compile(text.replace("10**9", "10**5"), f"{page.name}, block {number}", "exec"), names)  # a minute less
+    assert names
+
+
+def test_the_accelerator_to_start_from_is_complete(tmp_path: Path) -> None:
+    text = next(text for text in blocks(DOCS / "accelerators.md", "yaml") if text.startswith("name: my_chip"))
+    (tmp_path / "my_chip.yaml").write_text(text)
+    arch = quantloom.load_arch(str(tmp_path / "my_chip.yaml"))
+    layer = quantloom.load_network("mobilenet_v2").layers[5].workload
+    assert quantloom.optimize(arch, layer, bits=8).certificate.exhausted
+    (tmp_path / "my_chip.yaml").write_text(text.replace("capacity_words: 65536", "capacity_word: 65536"))
+    (message,) = (text for text in blocks(DOCS / "accelerators.md", "text") if "unknown key" in text)
+    with pytest.raises(errors.SpecError) as raised:
+        quantloom.load_arch(str(tmp_path / "my_chip.yaml"))
+    assert str(raised.value).replace(f"{tmp_path}/", "").strip() == message.strip()
