@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 
 import quantloom
 from quantloom import errors
+from quantloom.spec.search_config import parse_search_config
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -59,6 +61,22 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     for number, text in enumerate(blocks(page, "python")):
         exec(compile(text.replace("10**9", "10**5"), f"{page.name}, block {number}", "exec"), names)  # a minute less
     assert names
+
+
+def test_the_settings_of_a_search_are_those_that_it_knows() -> None:
+    page = DOCS / "your-search.md"
+    (text,) = blocks(page, "yaml")
+    assert parse_search_config(text, "search.yaml").evaluations == 40
+    table = re.findall(r"^\| (`[a-z_`, ]+`) \| (.*?) \|", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    defaults = {field.name: field.default for field in fields(quantloom.SearchConfig)}
+    named = {key: default for keys, default in table for key in re.findall(r"`(\w+)`", keys)}
+    assert named.keys() - {"preset"} <= defaults.keys()
+    wrong = [
+        key
+        for key, said in named.items()
+        if isinstance(defaults.get(key), int | str) and str(defaults[key]).lower() not in said
+    ]
+    assert wrong == []
 
 
 def test_the_accelerator_to_start_from_is_complete(tmp_path: Path) -> None:
