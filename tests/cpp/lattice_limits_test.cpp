@@ -132,7 +132,8 @@ TEST(LatticeLimits, ARefusedSettingDoesNotEndTheOthers) {
   const std::vector<std::vector<int>> settings = {{16, 16, 16}, {8, 8, 8}, {4, 4, 4}, {2, 2, 2}};
   int refused = 0;
   int proven = 0;
-  for (std::uint32_t seed = 0; seed < kSeeds; ++seed) {
+  constexpr std::uint32_t kFirst = 50;  // the first that is refused in part
+  for (std::uint32_t seed = kFirst; seed < kFirst + kSeeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const std::optional<SmallCase> small = small_case(seed, true);
     if (!small) continue;
@@ -166,9 +167,8 @@ TEST(LatticeLimits, ABudgetIsSharedAmongChoicesOfLanesThatAreLookedAt) {
     EXPECT_FALSE(certificate.exhausted);
     return certificate.considered + certificate.pruned_by_bound;
   };
-  constexpr Count kMore = test::some_of(2'000'000);
   const Count quick = labels(1);
-  EXPECT_GT(labels(quick + kMore) - quick, kMore / 2);
+  EXPECT_GT(labels(quick + 2'000'000) - quick, 1'000'000);
 }
 
 // Tables are work too: thousands of choices of lanes would have one each.
