@@ -63,6 +63,16 @@ TEST(DistinctSums, RunsThatOverlapInPartAreCountedOnce) {
   EXPECT_EQ(distinct_sums(steps, scratch), static_cast<Count>(sums.size()));
 }
 
+// However many they are: nothing is listed.
+TEST(DistinctSums, SumsOfStepsOnOneGridAreCountedWithoutAList) {
+  DefaultScratch scratch;
+  constexpr Count kBound = Count{1} << 20;
+  std::vector<SumStep> steps{{6, kBound}, {2, kBound}};
+  EXPECT_EQ(distinct_sums(steps, scratch), kBound + 3 * (kBound - 1));  // 0 2 4 ... to the largest sum
+  steps = {{5, kBound}, {5, kBound}, {1, 7}};
+  EXPECT_EQ(distinct_sums(steps, scratch), 7 + 2 * 5 * (kBound - 1));
+}
+
 TEST(DistinctSums, MoreRunsThanCanBeListedAreUnknown) {
   DefaultScratch scratch;
   std::vector<SumStep> steps{{7, 3}, {1000, 2049}, {1001, 2049}};

@@ -24,6 +24,12 @@ class Equivalent:
 
 EQUIVALENT = (
     Equivalent(
+        "exact_overlap.cpp",
+        "double product_ = 1;",
+        "1 to 2",
+        "the sum is divided by it and multiplied by it at the end: a power of two cancels exactly",
+    ),
+    Equivalent(
         "tensor_price.cpp",
         "counts.tile[at] = 0;",
         "0 to 1",
