@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from quantloom.assemble import load_network_and_data
+from quantloom.assemble.network_and_data import load_network_and_data
 from quantloom.cli.progress import Progress
 from quantloom.demo import DEMO_MODEL
 from quantloom.errors import QuantloomError
 from quantloom.quant.data import spread_subset
 from quantloom.quant.ladder import RUNGS, RungResult, budget_assignments, make_rung, measure, results_of
-from quantloom.quant.qat import QAT_DEFAULTS
+from quantloom.quant.qat import QAT_DEFAULTS, SWITCHABLE_DEFAULTS
 from quantloom.quant.train import TrainConfig
 
 
@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--full-epochs", type=int, default=3)
     parser.add_argument("--short-epochs", type=int, default=1)
     parser.add_argument("--switchable-epochs", type=int, default=5)
-    parser.add_argument("--learning-rate", type=float, default=QAT_DEFAULTS["learning_rate"], help="its peak")
+    parser.add_argument("--switchable-widths", default="2,3,4,5,8", help="that shared weights are trained for")
+    parser.add_argument("--learning-rate", type=float, default=QAT_DEFAULTS["learning_rate"], help="the peak of both")
     parser.add_argument("--images", type=int, help="train images of an epoch (default: all)")
     parser.add_argument("--rungs", default=",".join(RUNGS))
     parser.add_argument("--threads", type=int, default=1)
@@ -53,10 +54,11 @@ def run(args: argparse.Namespace) -> list[str]:
     traced, data = load_network_and_data(args.model, checkpoint=args.checkpoint, data=args.data, threads=args.threads)
     data = replace(data, train=spread_subset(data.train, args.images))
     widths = [int(bits) for bits in args.widths.split(",")]
+    switchable_widths = [int(bits) for bits in args.switchable_widths.split(",")]
     assignments = budget_assignments(traced.network, widths, args.assignments, seed=0)
     full = TrainConfig(**{**QAT_DEFAULTS, "epochs": args.full_epochs, "learning_rate": args.learning_rate})
     short = replace(full, epochs=args.short_epochs)
-    switchable = replace(full, epochs=args.switchable_epochs)
+    switchable = TrainConfig(**{**SWITCHABLE_DEFAULTS, "epochs": args.switchable_epochs})
 
     def prepare(name: str, seed: int):
         return lambda: make_rung(
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> list[str]:
             short=replace(short, seed=seed),
             full=replace(full, seed=seed),
             switchable=replace(switchable, seed=seed),
+            switchable_widths=switchable_widths,
         )
 
     trains = {"switchable+bn", "qat-short", "qat"}
@@ -77,7 +80,8 @@ def run(args: argparse.Namespace) -> list[str]:
     ]
     args.output.mkdir(parents=True, exist_ok=True)
     settings = {
-        **{key: getattr(args, key) for key in ("model", "checkpoint", "data", "images", "assignments", "widths")},
+        **{key: getattr(args, key) for key in ("model", "checkpoint", "data", "images")},
+        **{key: getattr(args, key) for key in ("assignments", "widths", "switchable_widths")},
         **{"full": asdict(full), "short": asdict(short), "switchable": asdict(switchable)},
     }
     with Progress() as progress:

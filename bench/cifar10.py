@@ -20,7 +20,7 @@ from pathlib import Path
 
 from torch import nn
 
-from quantloom.assemble import load_network_and_data
+from quantloom.assemble.network_and_data import load_network_and_data
 from quantloom.cli.progress import Progress
 from quantloom.errors import QuantError, QuantloomError
 from quantloom.quant.checkpoint import load_checkpoint, save_checkpoint

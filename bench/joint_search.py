@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import quantloom as ql
-from quantloom.assemble import demo_config, prepare, with_bits
+from quantloom.assemble.search import demo_config, prepare, with_bits
 from quantloom.joint_search.exact_front import exact_front, hull
 from quantloom.joint_search.problem import AccuracyEvaluator, SearchProblem, problem_from_config
 from quantloom.joint_search.run import run_search

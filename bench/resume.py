@@ -297,8 +297,8 @@ def live(arguments: list[str], pause_s: float) -> int:
         ),
     )
     with (
-        mock.patch("quantloom.assemble.prepare", return_value=inputs),
-        mock.patch("quantloom.assemble._EvaluatorMaker", return_value=ToyEvaluatorMaker(LAYERS, pause_s)),
+        mock.patch("quantloom.assemble.search.prepare", return_value=inputs),
+        mock.patch("quantloom.assemble.search._EvaluatorMaker", return_value=ToyEvaluatorMaker(LAYERS, pause_s)),
         mock.patch("quantloom.joint_search.front.Front.plot", lambda front, path: path.write_bytes(b"")),
         mock.patch("quantloom.quant.training_state.StateFile.is_due", return_value=True),
         mock.patch("quantloom.whole_files.sync", slow_sync),

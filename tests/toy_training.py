@@ -34,6 +34,17 @@ def toy_net() -> nn.Module:
     )
 
 
+def toy_example() -> tuple[nn.Module, torch.Tensor]:
+    """The net with an example input, as a user's function gives them."""
+    return toy_net(), torch.zeros(1, 1, 8, 8)
+
+
+def toy_splits() -> dict[str, object]:
+    """Data as a user's function gives them."""
+    part = toy_data(160)
+    return {"train": part, "validation": part, "test": part, "classes": ("up", "down")}
+
+
 def toy_config(**changes) -> TrainConfig:
     return TrainConfig(**{**QAT_DEFAULTS, "epochs": 3, "batch": 32, "crop": 1, "ema_decay": 0.9, **changes})
 

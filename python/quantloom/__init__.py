@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quantloom._core import Arch, Cost, Mapping, Workload, __version__
-from quantloom.assemble import search
+from quantloom.assemble.search import search
 from quantloom.joint_search.config import SearchConfig
 from quantloom.joint_search.rules import SearchRules
 from quantloom.mapper import (

@@ -116,7 +116,7 @@ def test_a_network_can_be_trained_from_nothing(quantloom: Run, directory: Path) 
 def test_the_seed_is_that_of_the_first_weights_too() -> None:
     import torch
 
-    from quantloom.assemble import load_network_and_data
+    from quantloom.assemble.network_and_data import load_network_and_data
 
     def first_weights(seed: int) -> torch.Tensor:
         traced, _ = load_network_and_data(

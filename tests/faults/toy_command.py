@@ -38,8 +38,8 @@ if __name__ == "__main__":
         accuracy_depends_on={"evaluator": "toy", "model": "toy"},
     )
     with (
-        mock.patch("quantloom.assemble.prepare", return_value=inputs),
-        mock.patch("quantloom.assemble._EvaluatorMaker", return_value=maker),
+        mock.patch("quantloom.assemble.search.prepare", return_value=inputs),
+        mock.patch("quantloom.assemble.search._EvaluatorMaker", return_value=maker),
         mock.patch("quantloom.joint_search.front.Front.plot", without_picture),
     ):
         sys.exit(main(arguments))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import quantloom as ql
-from quantloom import assemble
+from quantloom.assemble import search as assemble
 from quantloom.joint_search.config import SearchConfig
 from quantloom.store.database import Store
 from quantloom.testing.toy_search import toy_inputs

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantloom import assemble
+from quantloom.assemble import search as assemble
 from quantloom.cli.main import build_parser, main
 from quantloom.cli.search import _read_config
 from quantloom.errors import SearchError, SpecError

@@ -70,7 +70,7 @@ def test_the_settings_of_a_search_are_those_that_it_knows() -> None:
     table = re.findall(r"^\| (`[a-z_`, ]+`) \| (.*?) \|", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     defaults = {field.name: field.default for field in fields(quantloom.SearchConfig)}
     named = {key: default for keys, default in table for key in re.findall(r"`(\w+)`", keys)}
-    assert named.keys() - {"preset"} <= defaults.keys()
+    assert named.keys() - {"preset"} == defaults.keys()
     wrong = [
         key
         for key, said in named.items()

@@ -69,16 +69,8 @@ def test_rank_correlations_are_those_of_the_definitions():
 def test_every_rung_scores_every_assignment(traced, assignments, tmp_path):
     assignments = assignments[:2]
     config = toy_config(epochs=1, ema_decay=0.0)
-    rungs = [
-        (
-            name,
-            0,
-            lambda name=name: make_rung(
-                name, traced, splits(), assignments, short=config, full=config, switchable=config
-            ),
-        )
-        for name in RUNGS
-    ]
+    trainings = {"short": config, "full": config, "switchable": config, "switchable_widths": (2, 3, 4, 8)}
+    rungs = [(name, 0, lambda name=name: make_rung(name, traced, splits(), assignments, **trainings)) for name in RUNGS]
     found = measure(rungs, assignments, tmp_path / "ladder.jsonl", settings={"a": 1})
     assert len(found) == len(RUNGS) * (len(assignments) + 1)
     by_rung = {name: [m.score for m in found if m.rung == name and m.assignment >= 0] for name in RUNGS}
@@ -87,7 +79,7 @@ def test_every_rung_scores_every_assignment(traced, assignments, tmp_path):
     assert by_rung["qat"] == by_rung["qat-short"]  # the same training, asked twice
     assert [result.rung for result in results_of(found, "qat")] == list(RUNGS)
     with pytest.raises(QuantError, match="unknown rung `guess`"):
-        make_rung("guess", traced, splits(), assignments, short=config, full=config, switchable=config)
+        make_rung("guess", traced, splits(), assignments, **trainings)
 
 
 class Counting:

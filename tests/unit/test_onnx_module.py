@@ -169,7 +169,7 @@ def test_weights_whose_bytes_are_missing_are_told(tmp_path: Path) -> None:
 
 
 def test_the_search_takes_an_onnx_file_with_its_weights(tmp_path: Path) -> None:
-    from quantloom.assemble import load_network_and_data
+    from quantloom.assemble.network_and_data import load_network_and_data
 
     shape = (1, 1, 28, 28)
     nodes = node("Conv", tensor(4, 1, 3, 3), strides=[3, 3]), node("Flatten", reads="y", writes="f")

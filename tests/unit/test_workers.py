@@ -51,6 +51,15 @@ def with_evaluator(evaluator):
     return dataclasses.replace(toy_inputs(4), evaluator=evaluator)
 
 
+def test_workers_that_have_nothing_to_do_end_by_themselves_and_clean_up_behind_them():
+    workers = LocalWorkers(Maker("ToyEvaluator"), 2)
+    tasks = [Task(split="validation", assignment=BitAssignment.uniform(toy_network(4), bits)) for bits in (2, 3, 4, 5)]
+    assert len(list(workers.run(tasks))) == 4
+    processes = [worker.process for worker in workers._workers]
+    workers.close()
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
 def test_the_front_is_the_same_with_any_number_of_workers(tmp_path, expected):
     inputs = dataclasses.replace(toy_inputs(4), make_evaluator=Maker("ToyEvaluator"))
     run_search(CONFIG, inputs, directory=tmp_path / "run", workers=3)

@@ -100,7 +100,7 @@ def _add_training(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train, measure, write and print."""
     directory = _choose_directory(args)
-    from quantloom.assemble import load_network_and_data
+    from quantloom.assemble.network_and_data import load_network_and_data
 
     if args.resume is not None:
         from quantloom.quant.job import BITS, read_settings
@@ -160,7 +160,9 @@ def _choose_directory(args: argparse.Namespace) -> Path:
 def _read_settings(args: argparse.Namespace) -> JobSettings:
     import os
 
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as quantloom.assemble says, before torch is loaded
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # as quantloom.assemble.network_and_data says, before torch is loaded
     from quantloom.quant.job import JobSettings
 
     given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}

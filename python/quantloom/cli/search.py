@@ -17,7 +17,7 @@ from quantloom.cli.progress import Progress
 from quantloom.cli.saved import check_writable
 from quantloom.cli.store_option import opened_store
 from quantloom.errors import QuantloomError, SearchError
-from quantloom.joint_search.config import OBJECTIVES, PRESETS, RIVALS, SAMPLERS
+from quantloom.joint_search.config import ACCURACY_METHODS, OBJECTIVES, PRESETS, RIVALS, SAMPLERS
 
 if TYPE_CHECKING:
     from quantloom.joint_search.config import SearchConfig
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _RUNS: Final = Path("runs")
-_SETTINGS: Final = ("evaluations", "seed", "sampler", "promote", "promote_epochs")
+_SETTINGS: Final = ("evaluations", "seed", "sampler", "promote", "promote_epochs", "accuracy_method")
 
 
 def add_parser(commands: Subparsers) -> Parser:
@@ -65,6 +65,13 @@ def add_parser(commands: Subparsers) -> Parser:
         metavar="NAME",
         type=_sampler,
         help=f"what proposes candidates: {', '.join(SAMPLERS)}; optuna is optuna:tpe (default: nsga2)",
+    )
+    parser.add_argument(
+        "--accuracy-method",
+        metavar="NAME",
+        type=choice("accuracy method", ACCURACY_METHODS),
+        help="what the search decides by: switchable+bn (train weights for all candidates first; the default but for "
+        "the demo's weights, which are such) or ptq+bn (the weights as they are)",
     )
     parser.add_argument(
         "--promote",
@@ -145,7 +152,7 @@ def _limit(text: str) -> tuple[str, float]:
 
 def run(args: argparse.Namespace) -> None:
     """Search, write and print."""
-    from quantloom.assemble import search
+    from quantloom.assemble.search import search
 
     config = _read_config(args)
     directory = _choose_directory(args, config)
@@ -194,7 +201,7 @@ def _read_config(args: argparse.Namespace) -> SearchConfig:
             args.parser.error("--resume goes on with the settings and in the directory of the run; give nothing else")
         return _config_of_run(Path(args.resume))
     if args.demo:
-        from quantloom.assemble import demo_config
+        from quantloom.assemble.search import demo_config
 
         changes.setdefault("cost_model", default_cost_model())
         config = demo_config()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import pickle
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -18,6 +20,8 @@ __all__ = ["DaskCluster"]
 
 _CONNECT_S: Final = 20
 
+_makers: dict[str, bytes] = {}
+"""In a worker: pickled makers of evaluators, by the name under which a client sent them."""
 _evaluators: dict[str, AccuracyEvaluator] = {}
 """In a worker: evaluators by the hash of what makes them; they cost more to make than to keep."""
 _alone: Final = threading.Lock()
@@ -41,6 +45,7 @@ class DaskCluster:
         self._distributed: Any = distributed  # Any: Dask is untyped
         self._address = address
         self._maker = pickle.dumps(make_evaluator)
+        self._name = f"quantloom-{uuid.uuid4().hex}"
         self._client: Any = None
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
@@ -51,7 +56,7 @@ class DaskCluster:
         """
         client = self._connected()
         futures = {
-            client.submit(_measure, self._maker, python_code(), task, pure=False): position
+            client.submit(_measure, self._name, python_code(), task, pure=False): position
             for position, task in enumerate(tasks)
         }
         for future in self._distributed.as_completed(list(futures), loop=client.loop):
@@ -72,6 +77,8 @@ class DaskCluster:
     def close(self) -> None:
         """Give up what is under way, and leave the cluster."""
         if self._client is not None:
+            with contextlib.suppress(Exception):  # a scheduler that is lost has forgotten it anyway
+                self._client.unregister_worker_plugin(self._name)
             self._client.close()
             self._client = None
 
@@ -85,14 +92,39 @@ class DaskCluster:
                 raise SearchError(
                     message, hint="start one by `dask scheduler`, and workers by `dask worker`"
                 ) from error
+            self._send_maker()
         return self._client
 
+    def _send_maker(self) -> None:
+        """Give every worker, also one that comes later, what makes the evaluator: once, as it may hold weights."""
+        name, maker = self._name, self._maker
 
-def _measure(maker: bytes, code: str, task: Task) -> tuple[float, float]:
+        class Keep(self._distributed.WorkerPlugin):  # type: ignore[misc, name-defined]  # Dask is untyped and loaded late
+            """Sent as it stands, so the worker's own module is looked up there."""
+
+            def setup(self, worker: object) -> None:
+                from quantloom.joint_search import cluster
+
+                cluster._makers[name] = maker
+
+            def teardown(self, worker: object) -> None:
+                from quantloom.joint_search import cluster
+
+                cluster._makers.pop(name, None)
+
+        try:
+            self._client.register_plugin(Keep(), name=name)
+        except Exception as error:  # whatever a worker raises
+            message = f"the workers of {self._address} cannot be given the network: {type(error).__name__}: {error}"
+            raise SearchError(message, hint="install the same version of quantloom everywhere") from error
+
+
+def _measure(name: str, code: str, task: Task) -> tuple[float, float]:
     """In a worker: the accuracy and the seconds it took; one at a time, as evaluators are not safe to share."""
     if code != python_code():
         message = "a worker of the cluster runs another version of quantloom"
         raise SearchError(message, hint="install the same version everywhere")
+    maker = _makers[name]
     key = hashlib.sha256(maker).hexdigest()
     with _alone:
         if key not in _evaluators:

@@ -10,7 +10,18 @@ from typing import Any, Final, Literal, get_args
 from quantloom.errors import SearchError
 from quantloom.joint_search.rules import SearchRules
 
-__all__ = ["OBJECTIVES", "PRESETS", "RIVALS", "SAMPLERS", "Objective", "RivalName", "SamplerName", "SearchConfig"]
+__all__ = [
+    "ACCURACY_METHODS",
+    "OBJECTIVES",
+    "PRESETS",
+    "RIVALS",
+    "SAMPLERS",
+    "AccuracyMethod",
+    "Objective",
+    "RivalName",
+    "SamplerName",
+    "SearchConfig",
+]
 
 Objective = Literal["error", "energy_pj", "cycles", "edp", "sum_edp", "weight_bits", "peak_activation_bits", "bops"]
 """error: 1 - accuracy on the validation split. energy_pj, cycles: sums over layers. edp: energy times cycles of the
@@ -25,14 +36,21 @@ RivalName = Literal["memory_only", "random", "no_synergy"]
 """A search to compare with. memory_only: blind to the accelerator, for weight memory. random: bits drawn at random.
 no_synergy: on mappings fixed to the best ones at 8 bits."""
 
+AccuracyMethod = Literal["ptq+bn", "switchable+bn"]
+"""A rung of the ladder of accuracies that a search can decide by. ptq+bn: the weights as they are, quantized,
+normalisation statistics taken anew. switchable+bn: the same with weights that are first trained for all candidates."""
+
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)
 RIVALS: Final[tuple[RivalName, ...]] = get_args(RivalName)
+ACCURACY_METHODS: Final[tuple[AccuracyMethod, ...]] = get_args(AccuracyMethod)
 
 _LEAST: Final = {
     **{"evaluations": 1, "population": 2, "generations": 1, "seeds": 0, "seed": 0},
-    **{"promote": 0, "promote_epochs": 1},
+    **{"promote": 0, "promote_epochs": 1, "switchable_epochs": 1, "switchable_images": 2},
 }
+
+_OF_METHOD: Final = ("accuracy_method", "switchable_epochs", "switchable_images")
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {  # Any: the values have the types of SearchConfig's fields
     # The released code of arXiv 2404.05368 (its defaults; the paper does not give them): 7 uniform individuals, 10
@@ -73,7 +91,9 @@ class SearchConfig:
     one, each with as many evaluations of its own; what another one has measured costs them no time. charge_operators:
     count in energy_pj and edp the traffic of operators beside the layers too, as if all of it went through the
     outermost level. promote: so many points of the front, evenly spread along it, are trained for promote_epochs and
-    measured anew, and so are the uniform bits; 0 for none.
+    measured anew, and so are the uniform bits; 0 for none. accuracy_method: what the search decides by; None for the
+    best cheap one. switchable_epochs, switchable_images: of the training of switchable+bn, passes and train images in
+    each of them, at most.
     Raises SearchError on impossible values.
     """
 
@@ -102,12 +122,17 @@ class SearchConfig:
     charge_operators: bool = False
     promote: int = 0
     promote_epochs: int = 2
+    accuracy_method: AccuracyMethod | None = None
+    switchable_epochs: int = 3
+    switchable_images: int = 6000
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bounds", dict(self.bounds))
         for name in (*self.objectives, *self.bounds):
             _check_choice("objective", name, OBJECTIVES)
         _check_choice("sampler", self.sampler, SAMPLERS)
+        if self.accuracy_method is not None:
+            _check_choice("accuracy method", self.accuracy_method, ACCURACY_METHODS)
         for rival in self.compare:
             _check_choice("search to compare with", rival, RIVALS)
         if len(set(self.compare)) != len(self.compare):
@@ -147,7 +172,7 @@ class SearchConfig:
     def to_dict(self) -> dict[str, object]:
         """Return the settings as plain values, ready for JSON."""
         # as runs have them that were begun before all but the first were
-        later = ("bounds", "rules", "charge_operators", "promote", "promote_epochs")
+        later = ("bounds", "rules", "charge_operators", "promote", "promote_epochs", *_OF_METHOD)
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in later}
         return {
             **{key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()},
@@ -155,6 +180,7 @@ class SearchConfig:
             **({"rules": self.rules.to_dict()} if self.rules else {}),
             **({"charge_operators": True} if self.charge_operators else {}),
             **({"promote": self.promote, "promote_epochs": self.promote_epochs} if self.promote else {}),
+            **({name: getattr(self, name) for name in _OF_METHOD} if self.accuracy_method != "ptq+bn" else {}),
         }
 
     @classmethod
@@ -167,6 +193,7 @@ class SearchConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> SearchConfig:
         """Return the settings that to_dict() gave. Raises TypeError or SearchError if it did not give these."""
         fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        fields.setdefault("accuracy_method", "ptq+bn")
         if "rules" in fields:
             fields["rules"] = SearchRules(**fields["rules"])
         return cls(**fields)

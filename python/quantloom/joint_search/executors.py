@@ -11,7 +11,7 @@ from quantloom.joint_search.journal import Split
 from quantloom.joint_search.problem import AccuracyEvaluator
 from quantloom.workload.network import BitAssignment
 
-__all__ = ["EvaluatorMaker", "Executor", "InProcess", "Outcome", "Ready", "Task", "answer"]
+__all__ = ["Deferred", "EvaluatorMaker", "Executor", "InProcess", "Outcome", "Ready", "Task", "answer"]
 
 EvaluatorMaker = Callable[[], AccuracyEvaluator]
 """Makes the evaluator in another process; it is pickled, so a function of a module, or a record with __call__."""
@@ -81,6 +81,25 @@ class InProcess:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+class Deferred:
+    """An executor that is made when there is something to measure, as making it takes long."""
+
+    def __init__(self, make: Callable[[], Executor]) -> None:
+        self._make = make
+        self._made: Executor | None = None
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """As the executor that is made says; raises what making it does."""
+        if self._made is None:
+            self._made = self._make()
+        yield from self._made.run(tasks)
+
+    def close(self) -> None:
+        """End what was started, if anything was."""
+        if self._made is not None:
+            self._made.close()
 
 
 def answer(evaluator: AccuracyEvaluator, task: Task) -> tuple[float, float]:

@@ -182,6 +182,11 @@ class SearchProblem:
         return product
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """All bit-widths that tensors have in some candidate, ascending."""
+        return tuple(sorted({b for gene in self.genes for b in gene.bits}.union(self.fixed)))
+
+    @property
     def layer_variables(self) -> tuple[tuple[int, int, int], ...]:
         """For each layer, which variables are the bits of its Weights, Inputs and Outputs."""
         groups, edges = len(self.network.layers), self.network.edges
@@ -338,7 +343,7 @@ class SearchProblem:
         if len(set(set_by)) != len(set_by) or not all(0 <= v < variables for v in set_by):
             message = "each tensor may be set by one gene only, and must exist"
             raise SearchError(message)
-        wanted = {b for gene in self.genes for b in gene.bits}.union(self.fixed)
+        wanted = set(self.widths)
         if missing := sorted(wanted.difference(costs.bits)):
             message = f"the cost table holds {list(costs.bits)} bits but {missing} are to be searched"
             raise SearchError(

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from quantloom.errors import InfeasibleError, SearchError
 from quantloom.joint_search.accuracies import Accuracies, AccuracyStore
 from quantloom.joint_search.config import SearchConfig
-from quantloom.joint_search.executors import EvaluatorMaker, Executor, InProcess, Ready
+from quantloom.joint_search.executors import Deferred, EvaluatorMaker, Executor, InProcess, Ready
 from quantloom.joint_search.front import Curve, Front, FrontPoint, LayerChoice, TensorBits, labels
 from quantloom.joint_search.journal import SCHEMA_VERSION, RunDirectory
 from quantloom.joint_search.live_report import LiveReport
@@ -40,6 +40,7 @@ from quantloom.joint_search.promotion import TRAINING_FOLDER, TrainedRung, promo
 from quantloom.joint_search.rivals import Rival, make_rival
 from quantloom.joint_search.samplers import RandomSampler, Sampler
 from quantloom.joint_search.seeds import Seed, exact_seeds
+from quantloom.joint_search.switchable import SwitchableRung
 from quantloom.mapper.breakdown import breakdown_json, mapping_json
 from quantloom.mapper.energy_sources import energy_sources_json
 from quantloom.mapper.optimize import evaluate
@@ -67,6 +68,7 @@ class SearchInputs:
     make_evaluator: makes an equal evaluator in another process; None to send this one there as it is.
     accuracy_depends_on: hashes and settings of everything but the bits that accuracies depend on; None: not known, so
     that they are not kept in a store. trained: how promoted candidates are measured; None if they cannot be trained.
+    switchable: measures all but these with weights that it trains first; None to ask the evaluator.
     """
 
     network: Network
@@ -79,6 +81,12 @@ class SearchInputs:
     make_evaluator: EvaluatorMaker | None = None
     accuracy_depends_on: Mapping[str, str] | None = None
     trained: TrainedRung | None = None
+    switchable: SwitchableRung | None = None
+
+    @property
+    def accuracy_method(self) -> str:
+        """The name of what measures accuracies."""
+        return self.evaluator.name if self.switchable is None else self.switchable.name
 
 
 def run_search(
@@ -127,15 +135,24 @@ def run_search(
             open_directory = RunDirectory.resume if resume else RunDirectory.create
             run = stack.enter_context(open_directory(directory, _manifest(config, inputs, problem), _session(command)))
         began = time.monotonic()
-        make_evaluator = inputs.make_evaluator or Ready(inputs.evaluator)
-        executor = _make_executor(lambda: inputs.evaluator, make_evaluator, workers, cluster)
-        stack.callback(executor.close)
-        known = None
-        if store is not None and inputs.accuracy_depends_on is not None:
-            known = AccuracyStore(store, inputs.accuracy_depends_on)
-        measure = Accuracies(problem, executor, run, name=inputs.evaluator.name, store=known)
         live = None if run is None else LiveReport(run.path, progress or _no_progress)
         report = live or progress or _no_progress
+
+        def make_executor() -> Executor:
+            if inputs.switchable is None:
+                make_evaluator = inputs.make_evaluator or Ready(inputs.evaluator)
+                return _make_executor(lambda: inputs.evaluator, make_evaluator, workers, cluster)
+            rung = inputs.switchable
+            weights = rung.train(problem, _training_folder(stack, run), report)
+            return _make_executor(lambda: rung.here(weights), rung.elsewhere(weights), workers, cluster)
+
+        executor = Deferred(make_executor)
+        stack.callback(executor.close)
+        depends_on = inputs.accuracy_depends_on
+        if inputs.switchable is not None:
+            depends_on = inputs.switchable.depends_on_all(problem)
+        known = None if store is None or depends_on is None else AccuracyStore(store, depends_on)
+        measure = Accuracies(problem, executor, run, name=inputs.accuracy_method, store=known)
         trace = _search(problem, config, sampler, uniform, measure, report)
         front = _final_front(problem, inputs, measure, uniform, trace, report)
         curves = [
@@ -337,7 +354,7 @@ def _final_front(
         network=problem.network.name,
         arch=inputs.arch.name,
         data=inputs.data,
-        accuracy_method=inputs.evaluator.name,
+        accuracy_method=inputs.accuracy_method,
         float_accuracy_validation=measure.unquantized("validation"),
         float_accuracy_test=measure.unquantized("test"),
         objectives=problem.objectives,
@@ -459,7 +476,7 @@ def _manifest(config: SearchConfig, inputs: SearchInputs, problem: SearchProblem
         "kind": "quantloom search",
         "network": inputs.network.name,
         "data": inputs.data,
-        "accuracy_method": inputs.evaluator.name,
+        "accuracy_method": inputs.accuracy_method,
         "layers": [layer.name for layer in inputs.network.layers],
         "groups": [[inputs.network.edges[e].name for e in group] for group in inputs.network.edge_groups],
         "inputs": dict(inputs.hashes),

@@ -22,6 +22,7 @@ from quantloom.joint_search.executors import EvaluatorMaker, Outcome, Task, answ
 __all__ = ["LocalWorkers"]
 
 _MAX_DEATHS: Final = 3
+_ENDING_S: Final = 2.0  # that a process without work has to end by itself
 """So often may workers die at one candidate, or while they start, before the search gives up."""
 
 _SPAWN: Final = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in whatever state they are
@@ -92,12 +93,14 @@ class LocalWorkers:
                     early_deaths = 0
 
     def close(self) -> None:
-        """Kill the processes; what they were doing is given up."""
+        """End the processes; what they were doing is given up."""
         for worker in self._workers:
-            worker.process.kill()
-        for worker in self._workers:
-            worker.process.join()
             worker.pipe.close()
+        for worker in self._workers:
+            if worker.is_waiting:  # ends by itself, and gives back what it holds, as semaphores of libraries
+                worker.process.join(_ENDING_S)
+            worker.process.kill()
+            worker.process.join()
         self._workers = []
 
     def _start(self) -> _Worker:

@@ -11,7 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from quantloom.quant.network import QuantizedNetwork
 from quantloom.quant.ptq import PtqConfig, PtqEvaluator, accuracy_of, check_fit
 from quantloom.quant.qat import quantize_for, random_permutation, train_bits, train_switchable
 from quantloom.quant.sensitivity import FisherTable, fisher_table
-from quantloom.quant.train import TrainConfig
+from quantloom.quant.train import TrainConfig, random_assignment
 from quantloom.quant.training_state import StateFile
 from quantloom.workload.from_torch import TracedModel
 from quantloom.workload.network import BitAssignment, Network
@@ -147,30 +147,45 @@ def make_rung(
     short: TrainConfig,
     full: TrainConfig,
     switchable: TrainConfig,
+    switchable_widths: Sequence[int],
 ) -> Rung:
-    """Prepare a rung of RUNGS for these assignments, all of one bit budget. Raises QuantError for an unknown name."""
+    """Prepare a rung of RUNGS for these assignments. Raises QuantError for an unknown name.
+
+    switchable, switchable_widths: how shared weights are trained, and for which widths, ascending; the network's input
+    and output have the widest in all of training, as those of a search have 8.
+    """
     if name in ("qat-short", "qat"):
         return QatEvaluator(traced, data, full if name == "qat" else short, name=name)
-    network = quantize_for(traced, data.train, assignments)
     config = PtqConfig(validation_images=None)
-    if name == "fisher":
-        return FisherRung(fisher_table(network, *spread_images(data.train, _SENSITIVITY_IMAGES)))
-    if name in ("ptq", "ptq+bn"):
-        return PtqEvaluator(traced, data, config=config, scheme=network.scheme, reestimates=name == "ptq+bn")
     if name == "switchable+bn":
-        widths = network.scheme.bits
-        weights, groups = assignments[0].weights, assignments[0].groups
+        widest = switchable_widths[-1]
+        uniform = [BitAssignment.uniform(traced.network, bits) for bits in switchable_widths]
+        network = quantize_for(traced, data.train, uniform)
         train_switchable(
             network,
             data.train,
             switchable,
-            narrow=BitAssignment.uniform(traced.network, widths[0]),
-            wide=BitAssignment.uniform(traced.network, widths[-1]),
-            draw=lambda draws: random_permutation(traced.network, weights, groups, draws),
+            narrow=_with_ends(traced.network, uniform[0], widest),
+            wide=uniform[-1],
+            draw=lambda draws: _with_ends(
+                traced.network, random_assignment(traced.network, switchable_widths, draws), widest
+            ),
         )
         return PtqEvaluator(traced, data, config=config, trained=network)
+    network = quantize_for(traced, data.train, assignments)
+    if name == "fisher":
+        return FisherRung(fisher_table(network, *spread_images(data.train, _SENSITIVITY_IMAGES)))
+    if name in ("ptq", "ptq+bn"):
+        return PtqEvaluator(traced, data, config=config, scheme=network.scheme, reestimates=name == "ptq+bn")
     message = f"unknown rung `{name}`"
     raise QuantError(message, hint=f"the rungs are {', '.join(RUNGS)}")
+
+
+def _with_ends(network: Network, assignment: BitAssignment, bits: int) -> BitAssignment:
+    """The assignment with these bits at the network's input and output."""
+    ends = (network.input_group, network.output_group)
+    groups = tuple(bits if group in ends else own for group, own in enumerate(assignment.groups))
+    return replace(assignment, groups=groups)
 
 
 def budget_assignments(network: Network, widths: Sequence[int], count: int, seed: int) -> list[BitAssignment]:

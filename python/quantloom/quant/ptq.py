@@ -73,7 +73,11 @@ class PtqEvaluator:
         self._validation = _prepare(*spread_images(data.validation, self.config.validation_images))
         self._test = data.test  # made ready when asked for: a search never needs it
         self.network.use_channels_last()
-        self._float_accuracy = accuracy_of(self.network, *self._validation, batch=self.config.batch)
+        self._float = self.network
+        if trained is not None:  # its float weights are not those of the network that was given
+            self._float = QuantizedNetwork(traced)
+            self._float.use_channels_last()
+        self._float_accuracy = accuracy_of(self._float, *self._validation, batch=self.config.batch)
         if trained is None:
             self.network.calibrate(calibration_images)
 
@@ -83,8 +87,8 @@ class PtqEvaluator:
 
     def float_accuracy_test(self) -> float:
         """Share of right answers of the float network on the test split, 0..1."""
-        self.network.set_float()
-        return accuracy_of(self.network, *self._test_tensors(), batch=self.config.batch)
+        self._float.set_float()
+        return accuracy_of(self._float, *self._test_tensors(), batch=self.config.batch)
 
     def accuracy(self, assignment: BitAssignment) -> float:
         """Share of right answers on the validation split, 0..1. Raises QuantError if the assignment does not fit."""

@@ -23,7 +23,15 @@ from quantloom.quant.training_state import StateFile
 from quantloom.workload.from_torch import TracedModel
 from quantloom.workload.network import BitAssignment, Network
 
-__all__ = ["QAT_DEFAULTS", "check_widths", "quantize_for", "random_permutation", "train_bits", "train_switchable"]
+__all__ = [
+    "QAT_DEFAULTS",
+    "SWITCHABLE_DEFAULTS",
+    "check_widths",
+    "quantize_for",
+    "random_permutation",
+    "train_bits",
+    "train_switchable",
+]
 
 QAT_DEFAULTS: dict[str, Any] = {  # Any: the values have the types of TrainConfig's fields
     "batch": 128,
@@ -34,6 +42,9 @@ QAT_DEFAULTS: dict[str, Any] = {  # Any: the values have the types of TrainConfi
     "distillation": 0.5,
 }
 """What TrainConfig says for quantization-aware training, unless told otherwise."""
+
+SWITCHABLE_DEFAULTS: dict[str, Any] = {**QAT_DEFAULTS, "learning_rate": 0.01, "flip": False}
+"""The same for weights that a search trains for all candidates: on whatever images, so they are not mirrored."""
 
 _CALIBRATION_IMAGES = 512
 _STATISTICS_IMAGES = 2048
@@ -111,9 +122,9 @@ def train_switchable(
 ) -> None:
     """Train one set of weights, and the scales of every width, for all assignments between two, in place.
 
-    Each step runs the widest, the narrowest and a drawn assignment (the sandwich rule, arXiv 1903.05134); the answers
-    of the widest teach the others. Statistics of a candidate must be taken anew with reestimate(). The network is in
-    float afterwards. Raises QuantError like train_bits().
+    Each step runs the widest, the narrowest and a drawn assignment (the sandwich rule, arXiv 1903.05134); the float
+    network as it is now teaches all of them. Statistics of a candidate must be taken anew with reestimate(). The
+    network is in float afterwards. Raises QuantError like train_bits().
     """
     draws = torch.Generator().manual_seed(config.seed)
 
@@ -121,6 +132,7 @@ def train_switchable(
         drawn = draw(draws)
         return tuple(lambda chosen=chosen: network.set_bits(chosen) for chosen in (wide, narrow, drawn))
 
+    teacher = _float_copy(network, device) if config.distillation else None
     groups = _parameter_groups(network)
     trainer = Trainer(
         network,
@@ -129,6 +141,7 @@ def train_switchable(
         groups=groups,
         variants=variants,
         after_step=network.keep_scales_positive,
+        teacher=teacher,
         generators={"bits": draws},
         device=device,
     )

@@ -120,9 +120,9 @@ def find_device(name: str) -> torch.device:
 class Trainer:
     """Trains a model on a data set for one phase; see TrainConfig.
 
-    variants: what is done before each forward pass of a step, in turn; gradients of all passes are averaged, and from
-    the second on the answers of the first stand in for a teacher's. after_step: called after each step. teacher: gives
-    the answers that distillation asks for. generators: random states besides the trainer's own that a run depends on.
+    variants: what is done before each forward pass of a step, in turn; gradients of all passes are averaged.
+    after_step: called after each step. teacher: gives the answers that distillation asks for. generators: random states
+    besides the trainer's own that a run depends on.
     groups: optimizer groups of parameters with options of their own, relative learning rates included; default all.
     """
 
@@ -257,8 +257,6 @@ class Trainer:
             mean += value
             if not math.isfinite(value):
                 return value
-            if answers is None and len(variants) > 1:
-                answers = logits.detach()
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self._optimizer)
         self._scaler.update()
@@ -409,7 +407,7 @@ def train_random_bits(
             network.set_float()
             network.reestimate(calibration_images)
             network.calibrate(calibration_images)
-        assignment = random_assignment(traced.network, draws)
+        assignment = random_assignment(traced.network, _NOISE_BITS, draws)
         return (lambda: network.set_bits(assignment),)
 
     Trainer(network, data, config, variants=before_step, generators={"bits": draws}).run(state=state, progress=progress)
@@ -420,10 +418,10 @@ def train_random_bits(
     )
 
 
-def random_assignment(network: Network, generator: torch.Generator) -> BitAssignment:
-    """Draw bits for a training step: one width in 2..8 for the network, and each tensor one off it at most."""
-    lowest, highest = _NOISE_BITS[0], _NOISE_BITS[-1]
-    centre = int(torch.randint(lowest, highest + 1, (), generator=generator))
+def random_assignment(network: Network, widths: Sequence[int], generator: torch.Generator) -> BitAssignment:
+    """Draw bits for a training step: one of these widths for the network, and for each tensor that or one beside it."""
+    centre = int(torch.randint(0, len(widths), (), generator=generator))
     layers, groups = len(network.layers), len(network.edge_groups)
-    bits = (centre + torch.randint(-1, 2, (layers + groups,), generator=generator)).clamp_(lowest, highest).tolist()
+    at = (centre + torch.randint(-1, 2, (layers + groups,), generator=generator)).clamp_(0, len(widths) - 1)
+    bits = [widths[i] for i in at.tolist()]
     return BitAssignment(weights=tuple(bits[:layers]), groups=tuple(bits[layers:]))

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from quantloom.assemble import DEMO, Measured, prepare_accuracies, with_bits
+from quantloom.assemble.network_and_data import DEMO
+from quantloom.assemble.search import Measured, prepare_accuracies, with_bits
 from quantloom.demo import DEMO_MODEL
 from quantloom.errors import DataError, SearchError
 from quantloom.joint_search.comparison import PROPOSED, UNIFORM, Comparison, Interval, compare_runs, interval_of
@@ -219,6 +220,7 @@ def _config(settings: FrontSettings, group: _Group, seed: int) -> SearchConfig:
         seeds=_SEEDS_OF_SEARCH,
         seed=seed,
         compare=RIVALS,
+        accuracy_method="ptq+bn",  # all runs of a network share its evaluator, and training for each would take hours
     )
     return with_bits(config, load_arch(group.arch))
 

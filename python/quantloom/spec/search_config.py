@@ -10,6 +10,7 @@
     output_bits: searched                 # instead of 8
     compare: [memory_only, no_synergy]    # and random: other searches in the same run
     rules: {weights: {first: 8, last: 8}} # see search_rules.py
+    accuracy_method: ptq+bn               # instead of switchable+bn, which trains first
     charge_operators: true                # the traffic of pooling, additions, ... counts in the energy
 
 Only `model` and `arch` are needed. All keys are the fields of search/config.py, which says what they mean.
@@ -23,7 +24,7 @@ from os import PathLike
 from typing import Any
 
 from quantloom.errors import QuantloomError
-from quantloom.joint_search.config import OBJECTIVES, PRESETS, RIVALS, SAMPLERS, SearchConfig
+from quantloom.joint_search.config import ACCURACY_METHODS, OBJECTIVES, PRESETS, RIVALS, SAMPLERS, SearchConfig
 from quantloom.spec.reader import Field, read_document
 from quantloom.spec.search_rules import read_search_rules
 from quantloom.spec.yaml_nodes import read_text
@@ -129,6 +130,9 @@ _READERS: dict[str, Callable[[Field], object]] = {
     "compare": _rivals,
     "promote": _count(0),
     "promote_epochs": _count(1),
+    "accuracy_method": lambda field: field.choice(ACCURACY_METHODS, "accuracy method"),
+    "switchable_epochs": _count(1),
+    "switchable_images": _count(2),
     "rules": read_search_rules,
     "charge_operators": lambda field: field.boolean(),
 }

@@ -4,49 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from quantloom.assemble.network_and_data import DEMO, Progress, load_network_and_data
 from quantloom.errors import SearchError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from quantloom._core import Arch
-    from quantloom.joint_search.config import SearchConfig
+    from quantloom.joint_search.config import AccuracyMethod, SearchConfig
     from quantloom.joint_search.front import Front
     from quantloom.joint_search.problem import AccuracyEvaluator
-    from quantloom.joint_search.promotion import TrainedRung
     from quantloom.joint_search.run import SearchInputs
     from quantloom.mapper.table import CostTable
     from quantloom.quant.data import DataSplits
-    from quantloom.quant.ladder import QatEvaluator
     from quantloom.quant.ptq import PtqConfig, PtqEvaluator
     from quantloom.quant.sensitivity import FisherTable
-    from quantloom.quant.train import TrainConfig
     from quantloom.store.database import Store
     from quantloom.workload.from_torch import TracedModel
     from quantloom.workload.network import Network
 
-__all__ = [
-    "DEMO",
-    "Measured",
-    "Progress",
-    "demo_config",
-    "load_network_and_data",
-    "prepare",
-    "prepare_accuracies",
-    "search",
-    "with_bits",
-]
-
-Progress = Callable[[int, int, str], None]
-"""Called as progress(done, total, text); a total of 0 is unknown."""
-
-DEMO: Final = "demo"
-"""As checkpoint or data of a configuration: what comes with quantloom."""
+__all__ = ["Measured", "demo_config", "prepare", "prepare_accuracies", "search", "with_bits", "with_method"]
 
 _SENSITIVITY_IMAGES = 128
 _DEMO_EVALUATIONS: Final = 160
@@ -66,13 +47,15 @@ def search(
 ) -> Front:
     """Search the bits of every tensor, each with its best mappings, and return the front.
 
-    config: what to search; bits it leaves open are one width for each packing class of the accelerator. directory:
+    config: what to search; bits it leaves open are one width for each packing class of the accelerator, the way to
+    measure accuracies that it leaves open is that of with_method(). directory:
     where the run is kept, None to keep nothing; resume: go on with the run in it. threads: of the mapper and of torch,
     None for all cores, shared among workers. workers: processes that measure accuracies; cluster: address of a Dask
     scheduler whose workers do, each with all cores it has. command: the command line, for the manifest. store: where
     earlier results are looked up and new ones kept. The result depends on none of these.
     Raises QuantloomError of the part that fails: ArchError, WorkloadError, QuantError, DataError, SearchError.
     """
+    from quantloom.assemble.trained_rungs import SwitchableMaker
     from quantloom.joint_search.run import run_search
     from quantloom.spec.arch import load_arch
 
@@ -80,11 +63,14 @@ def search(
         message = f"workers must be at least 1, got {workers}"
         raise SearchError(message, hint="1 measures in this process")
     arch = load_arch(config.arch)
-    chosen = with_bits(config, arch)
+    chosen = with_method(with_bits(config, arch))
     cores = threads or len(os.sched_getaffinity(0))
     inputs = prepare(chosen, arch, threads=cores, store=store, progress=progress)
     per_worker = None if cluster is not None else max(1, cores // workers)  # other machines have other cores
     inputs = replace(inputs, make_evaluator=_EvaluatorMaker(chosen, per_worker))
+    if inputs.switchable is not None:
+        elsewhere = partial(SwitchableMaker, chosen, per_worker)
+        inputs = replace(inputs, switchable=replace(inputs.switchable, elsewhere=elsewhere))
     return run_search(
         chosen,
         inputs,
@@ -137,14 +123,25 @@ def with_bits(config: SearchConfig, arch: Arch) -> SearchConfig:
     )
 
 
+def with_method(config: SearchConfig) -> SearchConfig:
+    """The configuration with the way to measure accuracies that it leaves open: the best cheap one of docs/accuracy.md.
+
+    That is `switchable+bn`. The demo's weights were trained with random bits, so they are switchable as they come.
+    """
+    best: AccuracyMethod = "ptq+bn" if config.checkpoint == DEMO else "switchable+bn"
+    return replace(config, accuracy_method=config.accuracy_method or best)
+
+
 def prepare(
     config: SearchConfig, arch: Arch, *, threads: int, store: Store | None = None, progress: Progress | None = None
 ) -> SearchInputs:
-    """Load, solve and calibrate everything; the bits of the configuration must be given. store: of mapper results
-    and accuracies.
+    """Load, solve and calibrate everything; bits and accuracy method of the configuration must be given. store: of
+    mapper results and accuracies.
 
     Raises the errors of every part: WorkloadError, UnsupportedOpError, QuantError, DataError, MappingError.
     """
+    from quantloom.assemble.trained_rungs import RungMakers
+
     report = progress or _no_progress
     traced, data = load_network_and_data(
         config.model, checkpoint=config.checkpoint, data=config.data, threads=threads, progress=report
@@ -152,10 +149,10 @@ def prepare(
     costs = _cost_table(config, arch, traced, threads, store, report)
     measured = _calibrated(config, traced, data, None, threads, store, report)
     inputs = measured.inputs(config, arch, costs)
-    if not config.promote:
-        return inputs
-    rung = _trained_rung(config, traced, data, measured.evaluator, inputs.accuracy_depends_on)
-    return replace(inputs, trained=rung)
+    makers = RungMakers(config, traced, data, measured.evaluator, measured.depends_on)
+    if config.accuracy_method == "switchable+bn":
+        inputs = replace(inputs, switchable=makers.switchable())
+    return replace(inputs, trained=makers.promotion()) if config.promote else inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,128 +241,6 @@ def _calibrated(
         hashes=hashes,
         depends_on=None if store is None or fingerprint is None else _accuracy_depends_on(hashes, traced, evaluator),
     )
-
-
-def _trained_rung(
-    config: SearchConfig,
-    traced: TracedModel,
-    data: DataSplits,
-    evaluator: PtqEvaluator,
-    depends_on: Mapping[str, str] | None,
-) -> TrainedRung:
-    from quantloom.joint_search.promotion import TrainedRung
-
-    training = _promotion_training(config)
-    settings = f"{training} {evaluator.network.scheme}"
-    name = f"qat-{training.epochs}"
-    return TrainedRung(
-        name=name,
-        here=lambda folder: _trainer(traced, data, training, folder),
-        elsewhere=_TrainerMaker(config),
-        depends_on=None if depends_on is None else {**depends_on, "evaluator": name, "settings": settings},
-    )
-
-
-def _promotion_training(config: SearchConfig) -> TrainConfig:
-    """Its seed is not the search's, so that searches with other seeds share trainings."""
-    from quantloom.quant.qat import QAT_DEFAULTS
-    from quantloom.quant.train import TrainConfig
-
-    return TrainConfig(**{**QAT_DEFAULTS, "epochs": config.promote_epochs})
-
-
-def _trainer(traced: TracedModel, data: DataSplits, training: TrainConfig, folder: Path) -> QatEvaluator:
-    """On one thread, as weights depend on their number and results must not."""
-    from quantloom.quant.ladder import QatEvaluator
-
-    return QatEvaluator(traced, data, training, folder=folder, threads=1)
-
-
-@dataclass(frozen=True, slots=True)
-class _TrainerMaker:
-    """Makes in another process what trains promoted candidates."""
-
-    config: SearchConfig
-
-    def __call__(self, folder: Path) -> AccuracyEvaluator:
-        """Read the network and the data. folder: where trainings stand, if this machine sees it."""
-        config = self.config
-        traced, data = load_network_and_data(config.model, checkpoint=config.checkpoint, data=config.data, threads=1)
-        return _trainer(traced, data, _promotion_training(config), folder)
-
-
-def load_network_and_data(
-    model: str,
-    *,
-    checkpoint: str | None,
-    data: str,
-    threads: int,
-    untrained: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> tuple[TracedModel, DataSplits]:
-    """The traced network with its weights, and the data. untrained: a model of the zoo may come without a checkpoint;
-    seed: of the weights that it then has.
-
-    Raises WorkloadError, UnsupportedOpError, QuantError, DataError, or SearchError where there are no weights.
-    """
-    if model.partition(":")[0].endswith((".yaml", ".yml")):
-        message = f"{model}: a network file has no weights, so its accuracy cannot be measured"
-        hint = "give an ONNX file, a model of the zoo with a checkpoint, or package.module:function"
-        raise SearchError(message, hint=hint)
-    # torch's OpenMP reads this when it is loaded. Its threads otherwise spin while they wait for each other: on two
-    # cores that other processes used too, one accuracy of the demo cost 10 s of CPU instead of 1 s.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    (progress or _no_progress)(0, 0, f"reading {model}")
-    from quantloom.workload.load import find_model, find_onnx
-
-    onnx_file = find_onnx(model)
-    source = find_model(model) if onnx_file is None else None
-
-    import torch
-
-    from quantloom.quant.data import load_data
-    from quantloom.workload.from_torch import trace
-    from quantloom.workload.torch_models import build_model
-
-    torch.set_num_threads(threads)
-    splits = load_data(data)
-    if onnx_file is not None:
-        from quantloom.workload.onnx_module import module_from_onnx
-
-        module, sample_shape = module_from_onnx(onnx_file.path, onnx_file.sizes)
-        _load_weights(model, checkpoint, module, untrained=untrained)
-        return trace(module, sample_shape, name=Path(onnx_file.path).stem), splits
-    assert source is not None, "what is no ONNX file is a torch model"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        built = build_model(source.build, source.input_shape, source.name)
-    shape = built.image_shape
-    if shape is None:
-        message = f"{source.name}: takes other inputs than one image, which the data sets do not have"
-        raise SearchError(message, hint="return example inputs of one tensor, a batch of 1 first")
-    _load_weights(model, checkpoint, built.module, untrained=untrained)
-    return trace(built.module, shape, name=source.name), splits
-
-
-def _load_weights(model: str, checkpoint: str | None, module: nn.Module, *, untrained: bool) -> None:
-    from quantloom.quant.checkpoint import load_checkpoint
-    from quantloom.zoo import MODEL_NAMES
-
-    if checkpoint is not None:
-        load_checkpoint(_weights_file(checkpoint), module)
-    elif not untrained and model.partition(":")[0] in MODEL_NAMES:
-        message = f"{model}: no checkpoint is given, and the models of the zoo come without weights"
-        raise SearchError(message, hint="name a file of trained weights as `checkpoint`")
-
-
-def _weights_file(checkpoint: str) -> Path:
-    from quantloom.demo import CHECKPOINT_FILE, DEMO_DIR
-    from quantloom.zoo.trained import PREFIX, trained_weights
-
-    if checkpoint == DEMO:
-        return DEMO_DIR / CHECKPOINT_FILE
-    return trained_weights(checkpoint) if checkpoint.startswith(PREFIX) else Path(checkpoint)
 
 
 def _cost_table(

@@ -1,0 +1,1 @@
+"""Where network, data, cost table and accuracies are put together for the joint search."""
