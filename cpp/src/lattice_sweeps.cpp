@@ -238,7 +238,8 @@ std::unique_ptr<Sweeps::Table> Sweeps::tabulate(Outside& outside, std::uint32_t 
         is_valid = is_valid && extent % least == 0 && dim.bound % (extent * beyond[d]) == 0;
         if (!is_valid) break;
         is_start = is_start && extent == least;
-        outer *= static_cast<double>(dim.bound / (extent * beyond[d]));
+        const Count loops = dim.bound / (extent * beyond[d]);
+        outer *= static_cast<double>(loops);
       }
       if (!is_valid) continue;
       std::array<double, kMaxWindowRanks> still{};
