@@ -21,6 +21,7 @@ constexpr std::size_t kQuickLooks = 16;   // choices of lanes that get a quick l
 constexpr std::size_t kQuickWidth = 100;  // labels for each level in it
 constexpr std::size_t kQuickWindowWidth = 30;  // the same for layers with a window, whose beginnings are many
 constexpr std::size_t kFirstWidth = 5;  // for a first mapping, before any bound by tables is known
+constexpr std::size_t kFewLanes = 1000;  // choices whose bounds are known at once
 constexpr std::size_t kBatch = 8;         // choices of lanes searched side by side; fixed, so that answers do not depend on threads
 
 struct Candidate {
@@ -58,6 +59,7 @@ class Solver {
     threads_ = std::max(1, options.threads > 0 ? options.threads : default_threads());
     searches_.resize(static_cast<std::size_t>(threads_));
     std::map<std::array<Count, lattice::kMaxLatticeDims>, std::size_t> numbers;
+    Count most = 0;
     for (const lattice::Lanes& lanes : lanes_) {
       std::array<Count, lattice::kMaxLatticeDims> product{};
       product.fill(1);
@@ -67,6 +69,12 @@ class Solver {
       group_of_.push_back(numbers.emplace(product, numbers.size()).first->second);
       if (group_of_.back() == groups_.size()) groups_.emplace_back();
       groups_[group_of_.back()].push_back(&lanes);
+      Count width = 1;
+      for (std::size_t d = 0; d < problem.dims.size(); ++d) width *= product[d];
+      if (width > most) {
+        most = width;
+        widest_ = group_of_.size() - 1;
+      }
     }
   }
 
@@ -74,9 +82,14 @@ class Solver {
     for (auto& search : searches_) search.reset();
     class_ = setting_class;
     const bool is_limited = options_.budget > 0 || problem_.window.tensor() < 0;
-    Task task{lattice::Best(options_.objective), {}, is_limited ? options_.budget : most_looks_, stop, progress, lanes_.size(), 0};
+    Task task{lattice::Best(options_.objective), lattice::Best(options_.objective), {}, is_limited ? options_.budget : most_looks_, stop, progress, lanes_.size(), 0};
+    const double least = universal_bound(arch_, workload_, table_.class_mac[class_], options_.objective);
+    if (lanes_.size() > kFewLanes && !stop.stop_requested()) {
+      glance(task, widest_);
+      tell(task, 0, least);
+    }
     std::vector<Candidate> candidates = list_candidates(stop);
-    double open_bound = candidates.size() < lanes_.size() ? universal_bound(arch_, workload_, table_.class_mac[class_], options_.objective) : kInfinity;
+    double open_bound = candidates.size() < lanes_.size() ? least : kInfinity;
     tell(task, 0, std::min(open_bound, bound_from(candidates, 0)));
     // Something to compare with while there are only bounds that take no tables.
     for (std::size_t i = 0; i < std::min(kQuickLooks, candidates.size()) && task.best.empty() && !task.is_over(); ++i) {
@@ -99,7 +112,8 @@ class Solver {
       open_bound = std::min(open_bound, run_batch(task, candidates, i, count, {0, rest}));
       tell(task, i + count, std::min(open_bound, bound_from(candidates, i + count)));
     }
-    Optimum out = describe(task.best, task.effort, open_bound * kBoundMargin, bits);
+    if (open_bound < kInfinity) merge(task.known, task.best);
+    Optimum out = describe(task.best, task.effort, open_bound, bits);
     if (options_.budget == 0 && !out.certificate.exhausted && !stop.stop_requested()) out.refusal = refuse(out, task.effort, bits);
     return out;
   }
@@ -108,6 +122,7 @@ class Solver {
   // One class of bits while it is solved.
   struct Task {
     lattice::Best best;
+    lattice::Best known;  // from glances: no answer of a search that ends by itself, so that ties do not hang on it
     lattice::Effort effort;
     Count budget;  // of looks at beginnings; 0: no limit
     const std::stop_token& stop;
@@ -122,12 +137,31 @@ class Solver {
     if (!task.progress) return;
     SearchState state{done, task.total};
     if (options_.objective != Objective::pareto) {
-      if (!task.best.empty()) state.best = task.best.points().front().objective;
+      for (const lattice::Best* best : {&task.best, &task.known}) {
+        if (!best->empty()) state.best = std::min(state.best, best->points().front().objective);
+      }
       const double least = std::min(state.best, open_bound);
       if (least < kInfinity) task.lower_bound = std::max(task.lower_bound, least * kBoundMargin);
       state.lower_bound = task.lower_bound;
     }
     task.progress(state);
+  }
+
+  // The least energy with which anything at these cycles may be worth having.
+  [[nodiscard]] static double energy_limit(const Task& task, double cycles) {
+    return std::min(task.best.energy_limit(cycles), task.known.energy_limit(cycles));
+  }
+
+  static void merge(const lattice::Best& from, lattice::Best& to) {
+    for (const auto& point : from.points()) {
+      to.offer(point.energy_pj, point.cycles, [&] { return point.place; }, [](const Mapping&) { return false; });
+    }
+  }
+
+  // A narrow look at one choice of lanes, for something to compare bounds with. Not counted: there is one for many tables.
+  void glance(Task& task, std::size_t lanes) {
+    lattice::Effort ignored;
+    search_of(0).search(lanes_[lanes], {kFirstWidth, 0}, task.known, ignored, task.stop);
   }
 
   [[nodiscard]] static double bound_from(const std::vector<Candidate>& candidates, std::size_t first) {
@@ -191,10 +225,12 @@ class Solver {
   void raise(Task& task, std::vector<Candidate>& candidates, std::size_t sets, const Set& set_of, const Choices& choices) {
     std::vector<std::size_t> order;  // the first candidate of each set
     std::vector<double> joint_pj(sets, -1);
+    std::vector<double> least_cycles(sets, kInfinity);
     for (std::size_t i = 0; i < candidates.size(); ++i) {
-      double& joint = joint_pj[set_of(candidates[i])];
-      if (joint < 0) order.push_back(i);
-      joint = 0;
+      const std::size_t set = set_of(candidates[i]);
+      if (joint_pj[set] < 0) order.push_back(i);
+      joint_pj[set] = 0;
+      least_cycles[set] = std::min(least_cycles[set], candidates[i].bounds.cycles);
     }
     const auto raised = [&](Candidate candidate) {
       candidate.bounds.energy_pj = std::max(candidate.bounds.energy_pj, joint_pj[set_of(candidate)]);
@@ -202,13 +238,14 @@ class Solver {
       return candidate;
     };
     Candidate least{kInfinity, {}, 0, 0};
+    std::size_t seen = lanes_.size();  // by the latest glance
     double not_raised = kInfinity;  // those whose tables would be too large, or that a stop kept from it
     for (std::size_t i = 0; i < order.size() && !task.is_over(); i += kBatch) {
       if (options_.objective != Objective::pareto && is_before(least, candidates[order[i]])) break;
       const std::size_t count = std::min(kBatch, order.size() - i);
       for_each_chunk(static_cast<int>(count), threads_, task.stop, [&](int chunk, int worker) {
         const std::size_t set = set_of(candidates[order[i + static_cast<std::size_t>(chunk)]]);
-        joint_pj[set] = search_of(worker).joint_bound_pj(choices(set));
+        joint_pj[set] = search_of(worker).joint_bound_pj(choices(set), energy_limit(task, least_cycles[set]));
       });
       for (std::size_t j = i; j < i + count; ++j) task.effort.labels += search_of(0).table_looks(choices(set_of(candidates[order[j]])));
       for (const Candidate& candidate : candidates) {
@@ -216,6 +253,10 @@ class Solver {
       }
       for (std::size_t j = i; j < i + count; ++j) {
         if (joint_pj[set_of(candidates[order[j]])] == 0) not_raised = std::min(not_raised, candidates[order[j]].objective);
+      }
+      if (least.objective < kInfinity && least.lanes != seen) {
+        seen = least.lanes;
+        glance(task, seen);
       }
       const double next = i + count < order.size() ? candidates[order[i + count]].objective : kInfinity;
       tell(task, 0, std::min({least.objective, not_raised, next}));
@@ -250,13 +291,12 @@ class Solver {
       task.effort.whole += found[i].effort.whole;
       task.effort.cut += found[i].effort.cut;
       if (!found[i].complete) open_bound = std::min(open_bound, candidates[first + i].objective);
-      for (const auto& point : found[i].best.points()) {
-        task.best.offer(point.energy_pj, point.cycles, [&] { return point.place; }, [](const Mapping&) { return false; });
-      }
+      merge(found[i].best, task.best);
     }
     return open_bound;
   }
 
+  // open_bound: of what is left, as it was added up.
   [[nodiscard]] Optimum describe(const lattice::Best& best, const lattice::Effort& effort, double open_bound, const std::vector<int>& bits) const {
     Optimum out;
     out.certificate.method = "shortest chain of tile shapes, for every choice of lanes";
@@ -270,11 +310,12 @@ class Solver {
       points.push_back({point.place, cost.energy_pj, cost.cycles});
     }
     set_points(std::move(points), options_.objective, out);
-    // What was left open does not matter where all of it costs more than the best. A front has no one bound.
-    const bool is_beaten = options_.objective != Objective::pareto && out.found && open_bound > out.objective;
+    // What was left open does not matter where none of it costs less than the best, as far as sums in another order tell. A front
+    // has no one bound.
+    const bool is_beaten = options_.objective != Objective::pareto && out.found && open_bound >= out.objective * kBoundMargin;
     out.certificate.exhausted = open_bound == kInfinity || is_beaten;
     if (options_.objective != Objective::pareto) {
-      const double least = std::min(out.found ? out.objective * kBoundMargin : kInfinity, open_bound);
+      const double least = std::min(out.found ? out.objective : kInfinity, open_bound) * kBoundMargin;
       out.certificate.lower_bound = least < kInfinity ? least : 0;
     }
     return out;
@@ -290,6 +331,7 @@ class Solver {
   std::vector<lattice::Lanes> lanes_;
   std::vector<std::vector<const lattice::Lanes*>> groups_;  // with the same product in each dim
   std::vector<std::size_t> group_of_;                       // [lanes]
+  std::size_t widest_ = 0;                                  // the first choice with the most lanes
   int threads_ = 1;
   std::size_t class_ = 0;
   std::vector<std::unique_ptr<lattice::Search>> searches_;  // [worker]

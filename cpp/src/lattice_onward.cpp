@@ -93,10 +93,8 @@ void Onward::begin(const Lanes& lanes) {
         if (multiple == divisors[d].end() || *multiple != divisors[d][i] * p) continue;
         const auto distance =
             static_cast<std::size_t>(multiple - divisors[d].begin() - static_cast<std::ptrdiff_t>(i)) * stride;
-        for (std::size_t at = i * stride; at < shapes_; at += outer) {
-          merges_.push_back({static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(distance),
-                             static_cast<std::uint32_t>(stride), static_cast<std::uint32_t>(d)});
-        }
+        merges_.push_back({static_cast<std::uint32_t>(i * stride), static_cast<std::uint32_t>(outer), static_cast<std::uint32_t>(distance),
+                           static_cast<std::uint32_t>(stride), static_cast<std::uint32_t>(d)});
       }
     }
   }
@@ -174,8 +172,8 @@ void Onward::admit_sweeps(const Lanes& lanes) {
 
 // Elements that a copy with this tile moves, as links price them, if no loops irrelevant to the tensor lie innermost
 // outside of it.
-double Onward::moves(std::size_t tensor, std::size_t copy, std::size_t shape) const {
-  return static_cast<int>(tensor) == window_ ? swept_[copy][shape] : irrelevant_[tensor][shape];
+const Onward::Row& Onward::moves(std::size_t tensor, std::size_t copy) const {
+  return static_cast<int>(tensor) == window_ ? swept_[copy] : irrelevant_[tensor];
 }
 
 void Onward::admit_links(std::size_t t) {
@@ -209,15 +207,22 @@ void Onward::admit_links(std::size_t t) {
   }
 }
 
-void Onward::tabulate() {
+void Onward::tabulate(double limit_pj) {
+  limit_pj_ = limit_pj;
   tables_.resize(levels_ + 1);
   for (std::size_t l = 1; l <= levels_; ++l) tables_[l].resize(states_ * shapes_);
   work_.resize(states_ * shapes_);
-  list_fitting();
+  is_live_.assign(levels_ + 1, std::vector<char>(states_, 0));
+  least_.assign(levels_ + 1, Row(states_, kInfinity));
+  find_unfit();
+  bound_within();
   // Outside of the outermost level: everything is kept there and whole.
-  std::fill(tables_[levels_].begin(), tables_[levels_].end(), kInfinity);
+  std::fill_n(tables_[levels_].end() - static_cast<std::ptrdiff_t>(shapes_), shapes_, kInfinity);
   tables_[levels_].back() = 0;
+  is_live_[levels_].back() = 1;
   drop_unfit(levels_);
+  bound_inside(levels_);
+  measure(levels_);
   for (std::size_t l = levels_; l-- > 1;) step_inwards(l);
 }
 
@@ -247,17 +252,35 @@ void Onward::for_each_state(const std::array<std::size_t, kMaxLatticeTensors>& f
 void Onward::spread(double* row, std::uint32_t dims) const {
   for (const Merge& merge : merges_) {
     if ((dims >> merge.dim & 1U) == 0) continue;
-    double* to = row + merge.at;
-    const double* from = to + merge.distance;
-    for (std::uint32_t i = 0; i < merge.length; ++i) to[i] = std::min(to[i], from[i]);
+    if (merge.length == 1) {
+      for (std::size_t at = merge.at; at < shapes_; at += merge.step) row[at] = std::min(row[at], row[at + merge.distance]);
+      continue;
+    }
+    for (std::size_t at = merge.at; at < shapes_; at += merge.step) {
+      double* to = row + at;
+      const double* from = to + merge.distance;
+      for (std::uint32_t i = 0; i < merge.length; ++i) to[i] = std::min(to[i], from[i]);
+    }
   }
 }
 
 // The table of a level from that of the next one outwards.
 void Onward::step_inwards(std::size_t level) {
   const Row& next = tables_[level + 1];
-  Row& out = tables_[level];
-  out = next;  // no loops at this level: copies stay open, or are taken by one of this level as it was said
+  const std::vector<char>& is_next_live = is_live_[level + 1];
+  const auto is_any = [](char can) { return can != 0; };
+  if (std::none_of(is_next_live.begin(), is_next_live.end(), is_any)) return;
+  find_live(level);
+  // No loops at this level: copies stay open, or are taken by one of this level as it was said.
+  for (std::size_t state = 0; state < states_; ++state) {
+    if (is_live_[level][state] == 0) continue;
+    double* to = tables_[level].data() + state * shapes_;
+    if (is_next_live[state] != 0) {
+      std::copy_n(next.data() + state * shapes_, shapes_, to);
+    } else {
+      std::fill_n(to, shapes_, kInfinity);
+    }
+  }
   if (window_ >= 0) take_without_loops(level);
   std::array<std::size_t, kMaxLatticeTensors> split{};
   std::array<std::size_t, kMaxLatticeTensors> all{};
@@ -266,13 +289,10 @@ void Onward::step_inwards(std::size_t level) {
     all[t] = copies_[t].size();
   }
   const auto row = [&](std::size_t state) { return work_.data() + state * shapes_; };
-  for_each_state(split, all, [&](std::size_t state) {
-    std::copy_n(next.data() + state * shapes_, shapes_, row(state));
-    spread(row(state), ~0U);
-  });
   end_runs(level, -1);
   // The loops are the run of tensor u.
   for (std::size_t u = 0; u < tensors_; ++u) {
+    const bool has_window = static_cast<int>(u) == window_;
     const std::size_t count = copies_[u].size();
     auto first = split;
     auto last = all;
@@ -280,37 +300,53 @@ void Onward::step_inwards(std::size_t level) {
     last[u] = 1;
     for_each_state(first, last, [&](std::size_t state) {
       for (std::size_t c = 0; c < split[u]; ++c) {
-        double* to = row(state + c * stride_[u]);
-        std::fill_n(to, shapes_, kInfinity);
+        const std::size_t here = state + c * stride_[u];
+        double* to = row(here);
+        is_set_[here] = 0;
+        if (can_live_[here] == 0) continue;
+        const auto set = [&] {
+          if (is_set_[here] == 0) std::fill_n(to, shapes_, kInfinity);
+          is_set_[here] = 1;
+        };
         for (std::size_t q = split[u]; q < count; ++q) {
+          const std::size_t taken = state + q * stride_[u];
           const Link link = links_[u][c * count + q];
-          if (static_cast<int>(u) == window_) {
+          if (has_window) {
             // First the run, then the other loops: what they bring depends on the tile.
-            const double* from = row(state + q * stride_[u]);
-            for (std::size_t s = 0; s < shapes_; ++s)
-              to[s] = std::min(to[s], link.fixed + link.slope * swept_[c][s] + from[s]);
-            if (copies_[u][q] != level || !has_window_lanes_[copies_[u][c]][level]) continue;
+            if (is_set_[taken] != 0) {
+              set();
+              const double* from = row(taken);
+              for (std::size_t s = 0; s < shapes_; ++s)
+                to[s] = std::min(to[s], link.fixed + link.slope * swept_[c][s] + from[s]);
+            }
+            if (is_next_live[taken] == 0 || copies_[u][q] != level || !has_window_lanes_[copies_[u][c]][level]) continue;
             // The run goes on, and lanes make a copy of this level of use.
-            const double* at_once = next.data() + (state + q * stride_[u]) * shapes_;
+            set();
+            const double* at_once = next.data() + taken * shapes_;
             for (std::size_t s = 0; s < shapes_; ++s)
               to[s] = std::min(to[s], link.fixed + link.slope * swept_once_[c][s] + at_once[s]);
-          } else {
-            const double* from = next.data() + (state + q * stride_[u]) * shapes_;
+          } else if (is_next_live[taken] != 0) {
+            set();
+            const double* from = next.data() + taken * shapes_;
             for (std::size_t s = 0; s < shapes_; ++s)
               to[s] = std::min(to[s], link.fixed + link.slope * irrelevant_[u][s] + from[s]);
           }
         }
-        if (static_cast<int>(u) != window_) spread(to, ~0U);
+        if (!has_window && is_set_[here] != 0) spread(to, ~0U);
         if (window_ < 0) continue;
         // Or all loops are its run, which goes on.
-        const double* still = next.data() + (state + c * stride_[u]) * shapes_;
-        for (std::size_t s = 0; s < shapes_; ++s) to[s] = std::min(to[s], still[s]);
-        spread(to, irrelevant_dims_[u]);
+        if (is_next_live[here] != 0) {
+          set();
+          const double* still = next.data() + here * shapes_;
+          for (std::size_t s = 0; s < shapes_; ++s) to[s] = std::min(to[s], still[s]);
+        }
+        if (is_set_[here] != 0) spread(to, irrelevant_dims_[u]);
       }
     });
     end_runs(level, static_cast<int>(u));
   }
   drop_unfit(level);
+  measure(level);
 }
 
 // A copy that lanes of the window's dims separate from the next inner one can be of use without loops in between.
@@ -323,9 +359,10 @@ void Onward::take_without_loops(std::size_t level) {
   std::array<std::size_t, kMaxLatticeTensors> last{};
   for (std::size_t t = 0; t < tensors_; ++t) last[t] = t == w ? 1 : copies_[t].size();
   for_each_state(first, last, [&](std::size_t state) {
+    if (is_live_[level + 1][state + q * stride_[w]] == 0) return;
     const double* from = tables_[level + 1].data() + (state + q * stride_[w]) * shapes_;
     for (std::size_t c = 0; c < q; ++c) {
-      if (!has_window_lanes_[copies_[w][c]][level]) continue;
+      if (!has_window_lanes_[copies_[w][c]][level] || is_live_[level][state + c * stride_[w]] == 0) continue;
       const Link link = links_[w][c * count + q];
       double* to = tables_[level].data() + (state + c * stride_[w]) * shapes_;
       for (std::size_t s = 0; s < shapes_; ++s)
@@ -342,9 +379,12 @@ void Onward::end_runs(std::size_t level, int running) {
     last[t] = static_cast<int>(t) == running ? below(t, level) : copies_[t].size();
   close_others(level, running);
   for_each_state(first, last, [&](std::size_t state) {
+    if (is_set_[state] == 0 || is_live_[level][state] == 0) return;
     double* to = tables_[level].data() + state * shapes_;
     const double* from = work_.data() + state * shapes_;
-    for (const std::uint32_t s : fitting(state, level)) to[s] = std::min(to[s], from[s]);
+    for (const Range& range : fitting(state, level)) {
+      for (std::size_t s = range.begin; s < range.end; ++s) to[s] = std::min(to[s], from[s]);
+    }
   });
 }
 
@@ -365,14 +405,25 @@ void Onward::close_others(std::size_t level, int running) {
     last[t] = 1;
     for_each_state(first, last, [&](std::size_t state) {
       for (std::size_t c = 0; c < below(t, level); ++c) {
-        const auto& shapes = fitting(state + c * stride_[t], level);
-        double* to = work_.data() + (state + c * stride_[t]) * shapes_;
-        for (const std::uint32_t s : shapes) to[s] = kInfinity;
+        const std::size_t here = state + c * stride_[t];
+        is_set_[here] = 0;
+        if (can_live_[here] == 0) continue;
+        const auto& ranges = fitting(here, level);
+        double* to = work_.data() + here * shapes_;
         for (std::size_t q = below(t, level); q < count; ++q) {
+          if (is_set_[state + q * stride_[t]] == 0) continue;
           const Link link = links_[t][c * count + q];
           const double* from = work_.data() + (state + q * stride_[t]) * shapes_;
-          for (const std::uint32_t s : shapes)
-            to[s] = std::min(to[s], link.fixed + link.slope * moves(t, c, s) + from[s]);
+          const double* moved = moves(t, c).data();
+          const bool is_first = is_set_[here] == 0;
+          is_set_[here] = 1;
+          for (const Range& range : ranges) {
+            if (is_first) {
+              for (std::size_t s = range.begin; s < range.end; ++s) to[s] = link.fixed + link.slope * moved[s] + from[s];
+            } else {
+              for (std::size_t s = range.begin; s < range.end; ++s) to[s] = std::min(to[s], link.fixed + link.slope * moved[s] + from[s]);
+            }
+          }
         }
       }
     });
@@ -380,30 +431,43 @@ void Onward::close_others(std::size_t level, int running) {
   }
 }
 
-const std::vector<std::uint32_t>& Onward::fitting(std::size_t state, std::size_t level) const {
+const std::vector<Onward::Range>& Onward::fitting(std::size_t state, std::size_t level) {
   std::size_t set = 0;
   for (std::size_t t = 0; t < tensors_; ++t) {
     const std::size_t copy = copy_in(state, t);
     if (copy < below(t, level)) set += (copy + 1) * open_stride_[t];
   }
-  return fitting_[set];
+  std::vector<Range>& out = fitting_[set];
+  if (!out.empty()) return out;
+  Row unfit(shapes_, 0.0);
+  for (std::size_t t = 0; t < tensors_; ++t) {
+    const std::size_t copy = copy_in(state, t);
+    for (std::size_t s = 0; s < shapes_ && copy < below(t, level); ++s) unfit[s] += unfit_[t][copy][s];
+  }
+  for (std::uint32_t s = 0; s < shapes_; ++s) {
+    if (unfit[s] > 0) continue;
+    if (!out.empty() && out.back().end == s) {
+      ++out.back().end;
+    } else {
+      out.push_back({s, s + 1});
+    }
+  }
+  return out;
 }
 
-// A copy of the outermost level is never open before loops.
-void Onward::list_fitting() {
+void Onward::find_unfit() {
   fitting_.assign(open_stride_[tensors_ - 1] * (copies_[tensors_ - 1].size() + 1), {});
-  for (std::size_t s = 0; s < shapes_; ++s) fitting_[0].push_back(static_cast<std::uint32_t>(s));
+  words_.resize(tensors_);
+  unfit_.resize(tensors_);
   for (std::size_t t = 0; t < tensors_; ++t) {
-    for (std::size_t c = 0; c + 1 < copies_[t].size(); ++c) {
+    words_[t].assign(copies_[t].size(), std::vector<Count>(shapes_, 0));
+    unfit_[t].assign(copies_[t].size(), Row(shapes_, 0.0));
+    for (std::size_t c = 0; c < copies_[t].size(); ++c) {
       const std::size_t level = copies_[t][c];
       const auto& capacity = problem_.parts.arch.level(static_cast<int>(level)).capacity_words;
-      std::vector<char> fits(shapes_, 1);
-      for (std::size_t s = 0; s < shapes_ && capacity; ++s) fits[s] = least_words(t, level, s) <= *capacity ? 1 : 0;
-      for (std::size_t set = 0; set < open_stride_[t]; ++set) {
-        auto& out = fitting_[set + (c + 1) * open_stride_[t]];
-        for (const std::uint32_t s : fitting_[set]) {
-          if (fits[s] != 0) out.push_back(s);
-        }
+      for (std::size_t s = 0; s < shapes_ && capacity; ++s) {
+        words_[t][c][s] = least_words(t, level, s);
+        if (words_[t][c][s] > *capacity) unfit_[t][c][s] = kInfinity;
       }
     }
   }
@@ -425,27 +489,27 @@ void Onward::drop_unfit(std::size_t level) {
   const auto inner = static_cast<int>(level) - 1;
   const auto& capacity = problem_.parts.arch.level(inner).capacity_words;
   if (!capacity) return;
-  const std::size_t sets = std::size_t{1} << tensors_;
-  std::vector<Row> excess(sets, Row(shapes_, 0.0));  // [tensors]: infinite where they do not fit
-  for (std::size_t s = 0; s < shapes_; ++s) {
-    std::array<Count, kMaxLatticeTensors> words{};
-    for (std::size_t t = 0; t < tensors_; ++t) words[t] = least_words(t, level - 1, s);
-    for (std::size_t set = 1; set < sets; ++set) {
-      Count sum = 0;
-      for (std::size_t t = 0; t < tensors_; ++t) {
-        if ((set >> t & 1U) != 0) sum = saturating_add(sum, words[t]);
-      }
-      if (sum > *capacity) excess[set][s] = kInfinity;
-    }
-  }
+  std::vector<Row> excess(std::size_t{1} << tensors_);  // [tensors]: infinite where they do not fit
   for (std::size_t state = 0; state < states_; ++state) {
+    if (is_live_[level][state] == 0) continue;
     std::size_t set = 0;
     for (std::size_t t = 0; t < tensors_; ++t) {
       if (copies_[t][copy_in(state, t)] == level - 1) set |= std::size_t{1} << t;
     }
     if (set == 0) continue;
+    Row& here = excess[set];
+    if (here.empty()) {
+      here.assign(shapes_, 0.0);
+      for (std::size_t s = 0; s < shapes_; ++s) {
+        Count sum = 0;
+        for (std::size_t t = 0; t < tensors_; ++t) {
+          if ((set >> t & 1U) != 0) sum = saturating_add(sum, words_[t][copy_in(state, t)][s]);
+        }
+        if (sum > *capacity) here[s] = kInfinity;
+      }
+    }
     double* to = tables_[level].data() + state * shapes_;
-    for (std::size_t s = 0; s < shapes_; ++s) to[s] += excess[set][s];
+    for (std::size_t s = 0; s < shapes_; ++s) to[s] += here[s];
   }
 }
 
@@ -454,8 +518,7 @@ double Onward::root_pj() const {
   for (std::size_t state = 0; state < states_; ++state) {
     double first = 0;
     for (std::size_t t = 0; t < tensors_; ++t) first += first_[t][copy_in(state, t)];
-    const double* rest = tables_[1].data() + state * shapes_;
-    least = std::min(least, first + *std::min_element(rest, rest + shapes_));
+    least = std::min(least, first + least_[1][state]);
   }
   return least;
 }
@@ -466,6 +529,7 @@ double Onward::least_pj(int level, int first, const Shape& shape, std::uint32_t 
   for (std::size_t d = 0; d < problem_.dims.size(); ++d)
     number += number_[static_cast<std::size_t>(level)][d][shape[d]];
   const double* column = tables_[static_cast<std::size_t>(level) + 1].data() + number;
+  const std::vector<char>& is_live = is_live_[static_cast<std::size_t>(level) + 1];
   std::array<std::array<double, kMaxLevels>, kMaxLatticeTensors> price{};  // [tensor][copy]
   std::array<double, kMaxLatticeTensors> rest{};                           // least of the tensors that follow
   std::size_t state = 0;
@@ -490,7 +554,7 @@ double Onward::least_pj(int level, int first, const Shape& shape, std::uint32_t 
   const auto choose = [&](auto&& self, std::size_t t, std::size_t at, double sum) -> void {
     while (t < tensors_ && (is_open >> t & 1U) != 0) ++t;
     if (t == tensors_) {
-      least = std::min(least, sum + column[at * shapes_]);
+      if (is_live[at] != 0) least = std::min(least, sum + column[at * shapes_]);
       return;
     }
     for (std::size_t q = below(t, static_cast<std::size_t>(first)); q < copies_[t].size(); ++q) {

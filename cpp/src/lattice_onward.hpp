@@ -9,11 +9,13 @@
 // open; and, of each whose run has ended, how much is moved and which level takes it. Once that level is named, the
 // first is a number that adds up. A state names one level x for each tensor: inside of level l there is an open copy if
 // x < l, else the next copy will lie there. table(l)[state][shape] is what remains from level l on, its loops included.
-// Lanes do not change a shape without its lanes, which is what tables are indexed by.
+// Lanes do not change a shape without its lanes, which is what tables are indexed by. States that only chains above a limit go through
+// are left out (docs/adr/0008).
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "lattice_prices.hpp"
@@ -42,9 +44,10 @@ class Onward {
   // that is admitted.
   void begin(const Lanes& lanes);
   void admit(const Lanes& lanes);
-  void tabulate();
+  // Chains that cost more than the limit from the arithmetic units on may be left out.
+  void tabulate(double limit_pj);
 
-  // Least energy outside of the arithmetic units, of any of the choices.
+  // Least energy outside of the arithmetic units, of any of the choices; infinite if above the limit.
   [[nodiscard]] double root_pj() const;
   // Least energy outside of a tile of this shape at `level`, where all loops up to this level are placed. Tensors in
   // is_open have an open copy at child; of the others `needs` elements are moved for one instance of level first - 1,
@@ -60,18 +63,32 @@ class Onward {
     double fixed = 0;
   };
 
+  struct Merge {  // table entries [at + k * step + i] and those by `distance` further, i below length: the second is a multiple of the first
+    std::uint32_t at, step, distance, length, dim;
+  };
+  struct Range {  // of shapes
+    std::uint32_t begin, end;
+  };
+
   // Lowers prices to those of the lanes that are admitted.
   void admit_links(std::size_t tensor);
   void admit_sweeps(const Lanes& lanes);
-  [[nodiscard]] double moves(std::size_t tensor, std::size_t copy, std::size_t shape) const;
+  [[nodiscard]] const Row& moves(std::size_t tensor, std::size_t copy) const;  // [shape]
+  void bound_within();
+  void bound_inside(std::size_t level);
+  void find_live(std::size_t level);
+  void reach_from(std::size_t level, std::size_t next, std::vector<char>& is_reached) const;
+  [[nodiscard]] bool is_within(double sum_pj) const noexcept { return sum_pj <= limit_pj_ && sum_pj < std::numeric_limits<double>::infinity(); }
+  void measure(std::size_t level);
+  [[nodiscard]] const Row& least_moves(std::size_t tensor, std::size_t copy) const;  // [shape]
   void take_without_loops(std::size_t level);
   void step_inwards(std::size_t level);
   void end_runs(std::size_t level, int running);
   void close_others(std::size_t level, int running);
-  void list_fitting();
+  void find_unfit();
   [[nodiscard]] Count least_words(std::size_t tensor, std::size_t level, std::size_t shape) const;
   // Shapes at which the copies that are open inside of a level can be.
-  [[nodiscard]] const std::vector<std::uint32_t>& fitting(std::size_t state, std::size_t level) const;
+  [[nodiscard]] const std::vector<Range>& fitting(std::size_t state, std::size_t level);
   [[nodiscard]] std::size_t copy_in(std::size_t state, std::size_t tensor) const noexcept {
     return state / stride_[tensor] % copies_[tensor].size();
   }
@@ -100,10 +117,6 @@ class Onward {
   std::array<std::size_t, kMaxLatticeTensors> open_stride_{};  // of the numbers of sets of open copies
 
   // Of the lanes.
-  struct Merge {  // table entries [at + i] and [at + distance + i], i below length: the second is a multiple of the
-                  // first
-    std::uint32_t at, distance, length, dim;
-  };
   std::size_t shapes_ = 1;
   std::vector<Merge> merges_;
   std::vector<std::array<std::array<std::uint32_t, 256>, kMaxLatticeDims>>
@@ -113,6 +126,7 @@ class Onward {
   std::vector<std::array<Count, kMaxLatticeDims>> lanes_within_;  // [level]: up to and including it, the least
   std::vector<Row> swept_;       // [copy of the tensor with a window][shape]: elements it moves at least
   std::vector<Row> swept_once_;  // the same if all irrelevant loops may lie innermost
+  std::vector<Row> swept_within_;  // and for the best tile that the shape contains
   std::array<std::array<bool, kMaxLevels>, kMaxLevels>
       has_window_lanes_{};                  // [copy's level][level]: in between, that one included
   std::vector<std::vector<Link>> links_;    // [tensor][copy * copies + next copy]
@@ -120,7 +134,20 @@ class Onward {
   std::vector<std::vector<double>> first_;  // [tensor][copy]: what the arithmetic units take from it
   std::vector<Row> tables_;                 // [level]
   Row work_;
-  std::vector<std::vector<std::uint32_t>> fitting_;  // [set of open copies]
+
+  // Rows that can be part of a chain within the limit. Others are never written nor read: they count as infinite.
+  double limit_pj_ = 0;
+  std::vector<Row> least_links_;            // [tensor][copy * copies + next copy]: if it moves as little as any tile lets it
+  std::vector<std::vector<std::vector<Count>>> words_;  // [tensor][copy][shape]: at least, of a tile in a level with a capacity
+  std::vector<std::vector<Row>> unfit_;     // [tensor][copy][shape]: infinite where the tile does not fit
+  std::vector<std::vector<Row>> within_;    // [tensor][copy][shape]: what it hands in, at least
+  std::vector<std::vector<Row>> inside_;    // [tensor][copy that a state names][shape]: what lies inside of a level
+  std::vector<Row> least_inside_;           // [tensor][copy]: of it, whatever the shape
+  std::vector<std::vector<char>> is_live_;  // [level][state]: of tables_
+  std::vector<Row> least_;                  // [level][state]: of a row; infinite if it is not live
+  std::vector<char> can_live_;              // [state]: of work_ at this level
+  std::vector<char> is_set_;                // [state]: of work_
+  std::vector<std::vector<Range>> fitting_;  // [set of open copies]; empty until asked for
 };
 
 }  // namespace quantloom::lattice

@@ -42,7 +42,7 @@ Prices::Prices(const Problem& problem, const SettingTable& settings, std::size_t
   }
 }
 
-void Prices::plan(const Lanes& lanes) {
+void Prices::plan(const Lanes& lanes, bool with_bounds) {
   const Arch& arch = problem_.parts.arch;
   const auto levels = static_cast<std::size_t>(problem_.num_levels());
   const std::size_t tensors = rates_.size();
@@ -91,6 +91,7 @@ void Prices::plan(const Lanes& lanes) {
   steps_ = problem_.parts.workload.macs() / instances;
   compute_cycles_ = quantloom::compute_cycles(steps_, mac_.rate);
   if (problem_.window.tensor() >= 0) plan_window(lanes);
+  if (!with_bounds) return;
   for (const Way way : {any, with_copy, without_copy}) plan_bounds(way);
 }
 
@@ -227,6 +228,12 @@ void Prices::plan_bounds(Way way) {
     if (way == without_copy && level == second) return false;
     return ((problem_.open[static_cast<std::size_t>(level)] | problem_.forced[static_cast<std::size_t>(level)]) >> tensor & 1U) != 0;
   };
+  std::vector<Line> taken(slots);  // [slot]: by a copy of the level
+  for (int q = 0; q < levels; ++q) {
+    for (int t = 0; t < tensors; ++t) {
+      for (int a = kUnits; a < (t == output_ ? levels : 0); ++a) taken[slot(q, t, a)] = taken_line(t, q, a == kUnits ? q : a);
+    }
+  }
   for (int l = levels - 1; l >= -1; --l) {
     for (int t = 0; t < tensors; ++t) {
       const int accumulators = t == output_ ? levels : 0;
@@ -240,18 +247,18 @@ void Prices::plan_bounds(Way way) {
           lanes = t == problem_.window.tensor() ? window_lanes_[from][to] : lanes * static_cast<double>(relevant_lanes(t, q));
           of_copy[to] = t == problem_.window.tensor() ? window_lanes_of_copy_[from][to] / lanes : 1;
           if (!may_keep(t, q)) continue;
-          const int accumulator = a == kUnits ? q : a;
-          const Line taken = taken_line(t, q, accumulator);
-          const std::size_t copy = slot(q, t, accumulator);
-          lines_[way][at * kMaxLevels + line_count_[way][at]++] = {taken.slope * lanes, taken.offset + fresh[copy], q, shared_[copy]};
+          const Line& line = taken[slot(q, t, a)];
+          const std::size_t copy = slot(q, t, a == kUnits ? q : a);
+          lines_[way][at * kMaxLevels + line_count_[way][at]++] = {line.slope * lanes, line.offset + fresh[copy], q, shared_[copy]};
         }
         if (l == levels - 1 || (way == with_copy && l == second)) {
           fresh[at] = 0;
         } else if (l >= 0) {
+          const double filled = filled_slope(t, l, a);
           const auto least_from = [&](double moves) {
             double least = kInfinity;
             for (const Line& line : lines(way, l, t, a)) least = std::min(least, line.slope * of_copy[static_cast<std::size_t>(line.level)] * moves + line.offset);
-            return least + filled_slope(t, l, a) * (t == output_ ? moves - static_cast<double>(distinct(t, l)) : moves);
+            return least + filled * (t == output_ ? moves - static_cast<double>(distinct(t, l)) : moves);
           };
           fresh[at] = least_from(static_cast<double>(distinct(t, l)));
           if (fresh[at] < kInfinity) shared_[at] = least_from(crowded_moves(t, l)) - fresh[at];

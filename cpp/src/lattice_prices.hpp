@@ -24,8 +24,8 @@ class Prices {
  public:
   Prices(const Problem& problem, const SettingTable& settings, std::size_t setting_class);
 
-  // Everything below is for these lanes.
-  void plan(const Lanes& lanes);
+  // Everything below is for these lanes; lines(), rest_pj() and fresh_pj() are only if their bounds are asked for.
+  void plan(const Lanes& lanes, bool with_bounds = true);
 
   // Energy of what a copy hands to the next inner one, `needs` elements an instance; adds the words to reads and writes.
   [[nodiscard]] double taken_pj(int tensor, int level, int accumulator, Count needs, double& reads, double& writes) const;

@@ -150,27 +150,28 @@ Search::Bounds Search::bounds(const Lanes& lanes) {
   return out;
 }
 
-double Search::joint_bound_pj(const std::vector<const Lanes*>& choices) {
+double Search::joint_bound_pj(const std::vector<const Lanes*>& choices, double limit_pj) {
   if (!has_joint_bound(*choices.front())) return 0;
   double leakage_pj = kInfinity;
   onward_->begin(*choices.front());
   for (const Lanes* lanes : choices) {
-    plan(*lanes);
+    prices_.plan(*lanes, false);
     if (sweeps_) sweeps_->plan(*lanes);
     onward_->admit(*lanes);
     leakage_pj = std::min(leakage_pj, prices_.leakage_pj() * prices_.compute_cycles());
   }
-  onward_->tabulate();
+  onward_->tabulate(limit_pj - prices_.arithmetic_pj() - leakage_pj);
   return prices_.arithmetic_pj() + leakage_pj + onward_->root_pj();
 }
 
-double Search::tabulate(const Lanes& lanes) {
+double Search::tabulate(const Lanes& lanes, double limit_pj) {
   knows_onward_ = has_joint_bound(lanes);
   if (!knows_onward_) return 0;
   onward_->begin(lanes);
   onward_->admit(lanes);
-  onward_->tabulate();
-  return prices_.arithmetic_pj() + prices_.leakage_pj() * prices_.compute_cycles() + onward_->root_pj();
+  const double fixed = prices_.arithmetic_pj() + prices_.leakage_pj() * prices_.compute_cycles();
+  onward_->tabulate(limit_pj - fixed);
+  return fixed + onward_->root_pj();
 }
 
 Count Search::table_looks(const std::vector<const Lanes*>& choices) const {
@@ -188,7 +189,7 @@ bool Search::begin(const Lanes& lanes, Best& best, Effort& effort, Label& root) 
   root.cycles = prices_.compute_cycles();
   root.needs.fill(prices_.steps());
   root.child.fill(kUnits);
-  root.bound_pj = tabulate(lanes);
+  root.bound_pj = tabulate(lanes, best.energy_limit(root.cycles));  // limits only fall from here, and with more cycles
   if (!knows_onward_) return true;
   effort.labels += table_looks({&lanes});
   if (root.bound_pj <= best.energy_limit(root.cycles)) return true;

@@ -20,6 +20,7 @@
 // at levels without loops, runs that end at the next level with loops, and copies with loops below them.
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <stop_token>
 #include <vector>
@@ -57,8 +58,8 @@ class Search {
   [[nodiscard]] Bounds bounds(const Lanes& lanes);
   [[nodiscard]] bool has_joint_bound(const Lanes& lanes) const { return onward_ && onward_->is_small(lanes) && (!sweeps_ || sweeps_->is_small()); }
   // Energy of all of these, which have the same product in each dim: a tighter bound that takes milliseconds. 0 if they
-  // have none.
-  [[nodiscard]] double joint_bound_pj(const std::vector<const Lanes*>& choices);
+  // have none; infinite if it is above the limit.
+  [[nodiscard]] double joint_bound_pj(const std::vector<const Lanes*>& choices, double limit_pj = std::numeric_limits<double>::infinity());
   [[nodiscard]] Count table_looks(const std::vector<const Lanes*>& choices) const;  // that it counts as
   struct Limits {
     std::size_t width = 0;  // labels kept at most for each level, the most promising ones; 0: all
@@ -106,7 +107,7 @@ class Search {
   // Sets a search up. False if nothing with these lanes can be better than the best.
   [[nodiscard]] bool begin(const Lanes& lanes, Best& best, Effort& effort, Label& root);
   // Tables for these lanes, if they are small enough. Least energy of all mappings with them; 0 without tables.
-  [[nodiscard]] double tabulate(const Lanes& lanes);
+  [[nodiscard]] double tabulate(const Lanes& lanes, double limit_pj);
   [[nodiscard]] double rest_bound(int level, const Label& label, std::uint32_t keep, Prices::Way way_with, Prices::Way way_without) const;
   // The same, if the second outermost level is further out; else 0. shape: that of the label.
   [[nodiscard]] double outer_bound(int level, const Shape& shape, const Label& label) const;

@@ -203,6 +203,52 @@ TEST(LatticeLimits, ASmallBudgetEndsBeforeTheTablesOfAllChoicesOfLanes) {
   EXPECT_LE(later.objective, first.objective);
 }
 
+// Where all that is left costs as much as the best mapping, but for rounding, that one is proven. Dims of a square product can be
+// swapped, and so can their lanes.
+TEST(LatticeLimits, WhatCostsAsMuchAsTheBestIsNotLeftOpen) {
+  const Workload workload = test::matmul(8, 8, 4);
+  std::vector<Level> levels = three_levels().levels();
+  levels[0].instances = levels[0].mesh_x = 4;
+  const Arch arch("wide", levels, test::make_macs(4, 1), {});
+  const auto solve = [&](Count budget) {
+    MapperOptions options = free_options(budget);
+    options.objective = Objective::energy;
+    return optimize_on_lattice(arch, workload, {{16, 16, 16}}, options, {}, {}).front();
+  };
+  const auto work = [](const Optimum& found) { return found.certificate.considered + found.certificate.pruned_by_bound; };
+  const Optimum whole = solve(0);
+  ASSERT_TRUE(whole.certificate.exhausted);
+  int early = 0;
+  for (Count budget = 1; budget < 20'000; budget += budget / 8 + 1) {
+    SCOPED_TRACE("budget " + std::to_string(budget));
+    const Optimum found = solve(budget);
+    if (!found.found) continue;
+    EXPECT_EQ(found.certificate.exhausted, found.certificate.lower_bound > found.objective * (1 - 1e-10));
+    early += found.certificate.exhausted && work(found) < work(whole) ? 1 : 0;
+  }
+  EXPECT_GT(early, 0);
+}
+
+// Listing bounds of thousands of choices of lanes takes its time: the first gap does not wait for it.
+TEST(LatticeLimits, OfManyChoicesOfLanesOneGivesTheFirstGap) {
+  const Arch narrow = three_levels();
+  std::vector<Level> levels = narrow.levels();
+  levels[0].instances = 256;
+  levels[1].instances = levels[0].mesh_x = levels[1].mesh_x = 16;
+  levels[0].mesh_y = 16;
+  const Arch wide("wide", levels, test::make_macs(16, 16), {});
+  std::vector<SearchState> told;
+  const Optimum found = optimize_on_lattice(wide, test::matmul(5040, 5040, 16), {{16, 16, 16}}, free_options(0), {}, [&](const SearchState& state) {
+                          told.push_back(state);
+                        }).front();
+  ASSERT_GT(told.size(), 1U);
+  EXPECT_GT(told[0].total, 1000U);
+  EXPECT_LT(told[0].best, std::numeric_limits<double>::infinity());
+  EXPECT_GT(told[0].lower_bound, 0);
+  EXPECT_LE(told[0].lower_bound, found.objective);
+  EXPECT_GE(told[0].best * (1 + 1e-9), found.objective);
+}
+
 // In the middle of a search that would go on for minutes.
 TEST(LatticeLimits, AStopIsSeenInTimeInALayerWithAWindow) {
   Arch arch = three_levels();
