@@ -40,7 +40,9 @@ def add_parser(commands: Subparsers) -> Parser:
         "measured accuracy.",
         epilog="example:\n  quantloom search --demo --evaluations 10 -o my-run",
     )
-    parser.add_argument("config", metavar="CONFIG.yaml", nargs="?", help="the settings of the search")
+    parser.add_argument(
+        "config", metavar="CONFIG.yaml", nargs="?", help="the settings of the search; docs/your-search.md lists them"
+    )
     parser.add_argument(
         "--demo", action="store_true", help="search the network and data that come with quantloom, on eyeriss"
     )

@@ -312,7 +312,7 @@ class Front:
     def summary(self) -> str:
         """Say in words by how much the front beats uniform bits and other searches, chosen on the validation split."""
         lines = [
-            f"{len(self.points)} points on the front of {len(self.candidates)} evaluated assignments "
+            f"{_points(len(self.points))} on the front of {len(self.candidates)} evaluated assignments "
             f"({self.network} on {self.arch}, accuracy by {self.accuracy_method})",
             f"not quantized: validation {_percent(self.float_accuracy_validation)}, "
             f"test {_percent(self.float_accuracy_test)}",
@@ -345,7 +345,7 @@ class Front:
             return []
         trained = sum(p.trained is not None for p in self.points)
         lines = [
-            f"{trained} points and the uniform bits trained (epochs: {self.promote_epochs}): "
+            f"{_points(trained)} and the uniform bits trained (epochs: {self.promote_epochs}): "
             f"{len(self.trained_front)} of these points are on the front then"
         ]
         alone = self._trained_alone()
@@ -572,15 +572,19 @@ def _curve_in_words(curve: Curve, trace: Sequence[float]) -> str:
     return f"{curve.name} ({curve.evaluations} evaluations, {len(curve.points)} points{shares})"
 
 
+def _points(count: int) -> str:
+    return f"{count} point{'' if count == 1 else 's'}"
+
+
 def _savings_in_words(against: Sequence[float | None]) -> str:
     """By how much the front beats the points of a curve, cheapest first."""
     saved = [s for s in against if s is not None]
     if not saved:
         return "no point of the front is as accurate on validation"
     more = len(against) - len(saved)
-    tail = f"; {more} points are more accurate than the front" if more else ""
+    tail = f"; {_points(more)} more accurate than the front" if more else ""
     return (
-        f"median {_percent(float(np.median(saved)))} over {len(saved)} points, "
+        f"median {_percent(float(np.median(saved)))} over {_points(len(saved))}, "
         f"least {_percent(min(saved))}, at the most accurate {_percent(saved[-1])}{tail}"
     )
 
