@@ -312,7 +312,7 @@ class Front:
     def summary(self) -> str:
         """Say in words by how much the front beats uniform bits and other searches, chosen on the validation split."""
         lines = [
-            f"{_points(len(self.points))} on the front of {len(self.candidates)} evaluated assignments "
+            f"{_of_points(len(self.points))} on the front of {len(self.candidates)} evaluated assignments "
             f"({self.network} on {self.arch}, accuracy by {self.accuracy_method})",
             f"not quantized: validation {_percent(self.float_accuracy_validation)}, "
             f"test {_percent(self.float_accuracy_test)}",
@@ -345,7 +345,7 @@ class Front:
             return []
         trained = sum(p.trained is not None for p in self.points)
         lines = [
-            f"{_points(trained)} and the uniform bits trained (epochs: {self.promote_epochs}): "
+            f"{_of_points(trained)} and the uniform bits trained (epochs: {self.promote_epochs}): "
             f"{len(self.trained_front)} of these points are on the front then"
         ]
         alone = self._trained_alone()
@@ -572,7 +572,7 @@ def _curve_in_words(curve: Curve, trace: Sequence[float]) -> str:
     return f"{curve.name} ({curve.evaluations} evaluations, {len(curve.points)} points{shares})"
 
 
-def _points(count: int) -> str:
+def _of_points(count: int) -> str:
     return f"{count} point{'' if count == 1 else 's'}"
 
 
@@ -582,9 +582,9 @@ def _savings_in_words(against: Sequence[float | None]) -> str:
     if not saved:
         return "no point of the front is as accurate on validation"
     more = len(against) - len(saved)
-    tail = f"; {_points(more)} more accurate than the front" if more else ""
+    tail = f"; {_of_points(more)} more accurate than the front" if more else ""
     return (
-        f"median {_percent(float(np.median(saved)))} over {_points(len(saved))}, "
+        f"median {_percent(float(np.median(saved)))} over {_of_points(len(saved))}, "
         f"least {_percent(min(saved))}, at the most accurate {_percent(saved[-1])}{tail}"
     )
 
