@@ -203,8 +203,8 @@ TEST(LatticeLimits, ASmallBudgetEndsBeforeTheTablesOfAllChoicesOfLanes) {
   EXPECT_LE(later.objective, first.objective);
 }
 
-// Where all that is left costs as much as the best mapping, but for rounding, that one is proven. Dims of a square product can be
-// swapped, and so can their lanes.
+// Where all that is left costs as much as the best mapping, but for rounding, that one is proven. Dims of a square
+// product can be swapped, and so can their lanes.
 TEST(LatticeLimits, WhatCostsAsMuchAsTheBestIsNotLeftOpen) {
   const Workload workload = test::matmul(8, 8, 4);
   std::vector<Level> levels = three_levels().levels();
@@ -215,7 +215,9 @@ TEST(LatticeLimits, WhatCostsAsMuchAsTheBestIsNotLeftOpen) {
     options.objective = Objective::energy;
     return optimize_on_lattice(arch, workload, {{16, 16, 16}}, options, {}, {}).front();
   };
-  const auto work = [](const Optimum& found) { return found.certificate.considered + found.certificate.pruned_by_bound; };
+  const auto work = [](const Optimum& found) {
+    return found.certificate.considered + found.certificate.pruned_by_bound;
+  };
   const Optimum whole = solve(0);
   ASSERT_TRUE(whole.certificate.exhausted);
   int early = 0;
@@ -238,9 +240,9 @@ TEST(LatticeLimits, OfManyChoicesOfLanesOneGivesTheFirstGap) {
   levels[0].mesh_y = 16;
   const Arch wide("wide", levels, test::make_macs(16, 16), {});
   std::vector<SearchState> told;
-  const Optimum found = optimize_on_lattice(wide, test::matmul(5040, 5040, 16), {{16, 16, 16}}, free_options(0), {}, [&](const SearchState& state) {
-                          told.push_back(state);
-                        }).front();
+  const Optimum found = optimize_on_lattice(wide, test::matmul(5040, 5040, 16), {{16, 16, 16}}, free_options(0), {},
+                                            [&](const SearchState& state) { told.push_back(state); })
+                            .front();
   ASSERT_GT(told.size(), 1U);
   EXPECT_GT(told[0].total, 1000U);
   EXPECT_LT(told[0].best, std::numeric_limits<double>::infinity());
