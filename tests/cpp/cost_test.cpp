@@ -92,6 +92,22 @@ TEST(Cost, ABypassedLevelMovesNothing) {
   EXPECT_EQ(cost.levels[1].tensors[kWeights].reads, 24);
 }
 
+// The network of a DRAM carries every sum there and back, but for the first of each that the level holds: none where
+// it passes them on to the DRAM behind it.
+TEST(Cost, CompatCountsSumsOnTheirWayThroughADram) {
+  std::vector<Level> levels = buffer_and_dram().levels();
+  levels.push_back(levels[1]);
+  levels[1].name = "near";
+  const Arch arch("two", levels, make_macs(1, 1), {});
+  Mapping mapping = two_tiles();
+  mapping.levels.insert(mapping.levels.begin() + 1, {{}, {}, {}, 0b011});
+  const Cost cost = evaluate(arch, matmul(4, 3, 2), mapping, kUnpacked, kCompat);
+  EXPECT_EQ(cost.levels[1].network[kOutputs].ingresses, 2 * 8);
+  EXPECT_EQ(cost.levels[2].network[kOutputs].ingresses, 2 * 8 - 8);
+  EXPECT_EQ(cost.levels[2].tensors[kOutputs].updates, 8);
+  EXPECT_FALSE(cost.levels[1].tensors[kOutputs].kept);
+}
+
 TEST(Cost, BandwidthSlowsALevelDown) {
   std::vector<Level> levels = buffer_and_dram().levels();
   levels[1].read_bandwidth = 0.5;  // 18 words in 24 steps are wanted
