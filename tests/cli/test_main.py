@@ -111,6 +111,18 @@ def test_help_loads_nothing_heavy() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_threads_of_torch_will_not_spin_whichever_command_loads_it() -> None:
+    code = (
+        "import os, sys; from quantloom.cli.main import main; assert not main(['show', 'arch', 'simba'])\n"
+        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout.splitlines()[-1] == f"{expected} False"
+
+
 def test_the_module_is_the_command() -> None:
     done = subprocess.run([*COMMAND, "show", "arch"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

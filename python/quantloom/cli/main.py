@@ -98,6 +98,7 @@ def entry_point() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # network_and_data.py says why; torch is not loaded yet
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without µ shows ? instead of failing

@@ -158,11 +158,6 @@ def _choose_directory(args: argparse.Namespace) -> Path:
 
 
 def _read_settings(args: argparse.Namespace) -> JobSettings:
-    import os
-
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # as quantloom.assemble.network_and_data says, before torch is loaded
     from quantloom.quant.job import JobSettings
 
     given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
