@@ -51,13 +51,15 @@ def with_evaluator(evaluator):
     return dataclasses.replace(toy_inputs(4), evaluator=evaluator)
 
 
-def test_workers_that_have_nothing_to_do_end_by_themselves_and_clean_up_behind_them():
+def test_workers_that_have_nothing_to_do_end_by_themselves_and_clean_up_behind_them(monkeypatch):
+    monkeypatch.setattr("quantloom.joint_search.workers._ENDING_S", 60.0)
     workers = LocalWorkers(Maker("ToyEvaluator"), 2)
     tasks = [Task(split="validation", assignment=BitAssignment.uniform(toy_network(4), bits)) for bits in (2, 3, 4, 5)]
     assert len(list(workers.run(tasks))) == 4
-    processes = [worker.process for worker in workers._workers]
+    waiting = [worker.process for worker in workers._workers if worker.is_waiting]  # another one may be starting yet
+    assert waiting
     workers.close()
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert {process.exitcode for process in waiting} == {0}
 
 
 def test_the_front_is_the_same_with_any_number_of_workers(tmp_path, expected):
