@@ -18,13 +18,12 @@ from quantloom.joint_search.run_report import read_run
 from quantloom.quant.data import DataSplits
 from quantloom.quant.ladder import QatEvaluator
 from quantloom.quant.ptq import PtqConfig, PtqEvaluator
-from quantloom.quant.train import Trainer
 from quantloom.spec.search_config import parse_search_config
 from quantloom.store.database import Store
 from quantloom.testing.toy_search import ToyCosts, ToyEvaluator, toy_arch, toy_inputs
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment
-from toy_training import toy_config, toy_data, toy_net
+from toy_training import Stopper, toy_config, toy_data, toy_net
 from worker_evaluators import MakeTrainedToy, StoppedError, TrainedToy, TrainerMaker
 
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=60, population=20, promote=6, promote_epochs=3)
@@ -192,22 +191,6 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_measured():
 
 
 # ---- with real trainings ---------------------------------------------------------------------------------------------
-
-
-class Stopper:
-    """Counts the steps of all trainings, and stops before one."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.steps, self.at = 0, 10**9
-        step = Trainer._guarded_step
-
-        def counted(trainer, *arguments):
-            if self.steps == self.at:
-                raise StoppedError
-            self.steps += 1
-            return step(trainer, *arguments)
-
-        monkeypatch.setattr(Trainer, "_guarded_step", counted)
 
 
 def real_inputs() -> SearchInputs:

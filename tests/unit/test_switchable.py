@@ -22,13 +22,12 @@ from quantloom.joint_search.run import SearchInputs, run_search
 from quantloom.joint_search.switchable import SwitchableRung
 from quantloom.quant.data import DataSplits
 from quantloom.quant.ptq import PtqConfig, PtqEvaluator, accuracy_of
-from quantloom.quant.train import Trainer
 from quantloom.spec.search_config import parse_search_config
 from quantloom.store.database import Store
 from quantloom.testing.toy_search import TOY_BITS, ToyCosts, toy_arch, toy_inputs
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment
-from toy_training import toy_data, toy_net
+from toy_training import Stopper, toy_data, toy_net
 from worker_evaluators import Maker, StoppedError
 
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=30, population=10, accuracy_method="switchable+bn")
@@ -173,22 +172,6 @@ def test_settings_of_the_training_are_read_and_checked():
 # ---- with real trainings ---------------------------------------------------------------------------------------------
 
 
-class Steps:
-    """Counts the steps of all trainings, and stops before one."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count, self.stop_at = 0, 10**9
-        step = Trainer._guarded_step
-
-        def counted(trainer, *arguments):
-            if self.count == self.stop_at:
-                raise StoppedError
-            self.count += 1
-            return step(trainer, *arguments)
-
-        monkeypatch.setattr(Trainer, "_guarded_step", counted)
-
-
 REAL = SearchConfig(
     **{"model": "toy", "arch": "toy", "evaluations": 12, "population": 6, "seeds": 0},
     **{"accuracy_method": "switchable+bn", "switchable_images": 128 + 64, "switchable_epochs": 4},
@@ -210,22 +193,22 @@ def real_inputs(images: int = 400, config: SearchConfig = REAL) -> SearchInputs:
 
 
 def test_the_training_goes_on_from_the_middle_and_is_not_made_twice(tmp_path, monkeypatch):
-    steps = Steps(monkeypatch)
+    steps = Stopper(monkeypatch)
     run_search(REAL, real_inputs(), directory=tmp_path / "whole")
-    assert steps.count == 4  # epochs, of one batch of 128 among 192 images
+    assert steps.steps == 4  # epochs, of one batch of 128 among 192 images
     monkeypatch.setattr("quantloom.quant.training_state.StateFile.is_due", lambda self, step: True)
-    steps.count, steps.stop_at = 0, 3
+    steps.steps, steps.at = 0, 3
     with pytest.raises(StoppedError):
         run_search(REAL, real_inputs(), directory=tmp_path / "stopped")
     assert [file.name for file in (tmp_path / "stopped" / TRAINING_FOLDER).iterdir()] == ["switchable.state"]
-    steps.stop_at = 10**9
+    steps.at = 10**9
     run_search(REAL, real_inputs(), directory=tmp_path / "stopped", resume=True)
-    assert steps.count == 4
+    assert steps.steps == 4
     assert results(tmp_path / "stopped") == results(tmp_path / "whole")
 
 
 def test_a_search_stopped_after_the_training_does_not_train_again(tmp_path, monkeypatch):
-    steps = Steps(monkeypatch)
+    steps = Stopper(monkeypatch)
     run_search(REAL, real_inputs(), directory=tmp_path / "whole")
     seen = []
 
@@ -240,17 +223,17 @@ def test_a_search_stopped_after_the_training_does_not_train_again(tmp_path, monk
         patch.setattr(PtqEvaluator, "accuracy", stop)
         with pytest.raises(StoppedError):
             run_search(REAL, real_inputs(), directory=tmp_path / "stopped")
-    steps.count = 0
+    steps.steps = 0
     run_search(REAL, real_inputs(), directory=tmp_path / "stopped", resume=True)
-    assert steps.count == 0
+    assert steps.steps == 0
     assert results(tmp_path / "stopped") == results(tmp_path / "whole")
 
 
 def test_few_images_make_a_smaller_batch(monkeypatch):
-    steps = Steps(monkeypatch)
+    steps = Stopper(monkeypatch)
     inputs = real_inputs(images=50)
     run_search(REAL, inputs)
-    assert steps.count == 4
+    assert steps.steps == 4
 
 
 def test_a_training_that_fails_says_what_to_do(tmp_path):

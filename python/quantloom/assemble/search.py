@@ -48,11 +48,11 @@ def search(
     """Search the bits of every tensor, each with its best mappings, and return the front.
 
     config: what to search; bits it leaves open are one width for each packing class of the accelerator, the way to
-    measure accuracies that it leaves open is that of with_method(). directory:
-    where the run is kept, None to keep nothing; resume: go on with the run in it. threads: of the mapper and of torch,
-    None for all cores, shared among workers. workers: processes that measure accuracies; cluster: address of a Dask
-    scheduler whose workers do, each with all cores it has. command: the command line, for the manifest. store: where
-    earlier results are looked up and new ones kept. The result depends on none of these.
+    measure accuracies that it leaves open is that of with_method(). directory: where the run is kept, None to keep
+    nothing; resume: go on with the run in it. threads: of the mapper and of torch, None for all cores, shared among
+    workers. workers: processes that measure accuracies; cluster: address of a Dask scheduler whose workers do, each
+    with all cores it has. command: the command line, for the manifest. store: where earlier results are looked up and
+    new ones kept. The result depends on none of these.
     Raises QuantloomError of the part that fails: ArchError, WorkloadError, QuantError, DataError, SearchError.
     """
     from quantloom.assemble.trained_rungs import SwitchableMaker
