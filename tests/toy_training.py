@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
 from quantloom.quant.data import ImageDataset
 from quantloom.quant.qat import QAT_DEFAULTS, quantize_for, train_bits
-from quantloom.quant.train import TrainConfig, Trainer
+from quantloom.quant.train import TrainConfig
 from quantloom.quant.training_state import StateFile
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment
-from worker_evaluators import StoppedError
 
 
 def toy_data(count: int = 256) -> ImageDataset:
@@ -63,19 +61,3 @@ def train_toy(path=None, progress=None):
     state = None if path is None else StateFile(path, every_steps=1)
     train_bits(network, toy_data(), toy_config(), state=state, progress=progress)
     return network
-
-
-class Stopper:
-    """Counts the steps of all trainings, and stops before one."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.steps, self.at = 0, 10**9
-        step = Trainer._guarded_step
-
-        def counted(trainer, *arguments):
-            if self.steps == self.at:
-                raise StoppedError
-            self.steps += 1
-            return step(trainer, *arguments)
-
-        monkeypatch.setattr(Trainer, "_guarded_step", counted)

@@ -23,7 +23,8 @@ from quantloom.store.database import Store
 from quantloom.testing.toy_search import ToyCosts, ToyEvaluator, toy_arch, toy_inputs
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment
-from toy_training import Stopper, toy_config, toy_data, toy_net
+from toy_training import toy_config, toy_data, toy_net
+from training_steps import Stopper
 from worker_evaluators import MakeTrainedToy, StoppedError, TrainedToy, TrainerMaker
 
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=60, population=20, promote=6, promote_epochs=3)

@@ -27,7 +27,8 @@ from quantloom.store.database import Store
 from quantloom.testing.toy_search import TOY_BITS, ToyCosts, toy_arch, toy_inputs
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment
-from toy_training import Stopper, toy_data, toy_net
+from toy_training import toy_data, toy_net
+from training_steps import Stopper
 from worker_evaluators import Maker, StoppedError
 
 CONFIG = SearchConfig(model="toy", arch="toy", evaluations=30, population=10, accuracy_method="switchable+bn")
