@@ -2,13 +2,15 @@
 
     python bench/accuracy_ladder.py --model MODEL --checkpoint FILE --data DATA -o DIR
 
-Every score is kept in DIR/ladder.jsonl as it is made: interrupted, the same command goes on. Prints a Markdown table.
+Every score is kept in DIR/ladder.jsonl as it is made: interrupted, the same command goes on. Prints a Markdown table
+and how far apart the trained accuracies lie.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,7 +21,7 @@ from quantloom.cli.progress import Progress
 from quantloom.demo import DEMO_MODEL
 from quantloom.errors import QuantloomError
 from quantloom.quant.data import spread_subset
-from quantloom.quant.ladder import RUNGS, RungResult, budget_assignments, make_rung, measure, results_of
+from quantloom.quant.ladder import RUNGS, Measurement, RungResult, budget_assignments, make_rung, measure, results_of
 from quantloom.quant.qat import QAT_DEFAULTS, SWITCHABLE_DEFAULTS
 from quantloom.quant.train import TrainConfig
 
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> list[str]:
     }
     with Progress() as progress:
         found = measure(rungs, assignments, args.output / "ladder.jsonl", settings=settings, progress=progress)
-    return table(results_of(found, "qat"))
+    return [*table(results_of(found, "qat")), "", trained_spread(found, "qat")]
 
 
 def table(results: Sequence[RungResult]) -> list[str]:
@@ -99,6 +101,22 @@ def table(results: Sequence[RungResult]) -> list[str]:
         cells += [spread(values) for values in (result.spearman, result.kendall)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def trained_spread(found: Sequence[Measurement], top: str) -> str:
+    """How far apart the accuracies of the top rung lie: those of the assignments, and those of one with other seeds."""
+    scores: dict[int, list[float]] = {}
+    for item in found:
+        if item.rung == top and item.assignment >= 0:
+            scores.setdefault(item.assignment, []).append(100 * item.score)
+    means = [statistics.fmean(values) for values in scores.values()]
+    within = [statistics.variance(values) for values in scores.values() if len(values) > 1]
+    seeds = f", {math.sqrt(statistics.fmean(within)):.1f} between the seeds of one" if within else ""
+    minutes = sum(item.cpu_s for item in found) / 60
+    return (
+        f"{top} of {len(means)} assignments: {min(means):.1f} to {max(means):.1f} %, "
+        f"standard deviation {statistics.stdev(means):.1f} points{seeds}; {minutes:.0f} minutes of CPU in all"
+    )
 
 
 def spread(values: Sequence[float]) -> str:

@@ -1,6 +1,7 @@
 """What quantization costs beside plain training and inference, on the CPU.
 
     python bench/quantization.py [--model MODEL] [--batch N] [--repeats N]
+    python bench/quantization.py --kernels    # ns an element of quantizing, composed and by torch's kernels
 
 CPU time of one thread; what is compared runs in turn and the least of the repeats is taken. Every case checks first
 that what it measures computes the right thing.
@@ -19,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from quantloom import zoo
+from quantloom.quant.functional import fake_quantize, learned_quantize
 from quantloom.quant.network import QuantizedNetwork
-from quantloom.quant.scheme import QuantScheme
+from quantloom.quant.scheme import Grid, QuantScheme
 from quantloom.quant.sensitivity import fisher_table
 from quantloom.workload.from_torch import TracedModel, trace
 from quantloom.workload.network import BitAssignment, Network
@@ -37,8 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--epoch-images", type=int, default=45_000, help="images of the epoch the table is compared with"
     )
+    parser.add_argument("--kernels", action="store_true", help="only how long a tensor of activations takes")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
+    if args.kernels:
+        print("\n".join(kernels(args.repeats)))
+        return 0
     titles = "QAT step / plain step, per channel", "per tensor", "switch of all bits", "Fisher table / epoch"
     print(f"| model | {' | '.join(titles)} | evaluation / float |")
     print("|---|---|---|---|---|---|")
@@ -147,6 +153,36 @@ def evaluation(traced: TracedModel, module: nn.Module, images: Tensor, repeats: 
         return once
 
     return least([run(network), run(module)], 3 * repeats)
+
+
+def kernels(repeats: int) -> list[str]:
+    """What a tensor of activations takes, 4 bits with one scale: in evaluation, and both ways in training."""
+    grid, scale = Grid.affine(4), torch.tensor(0.1, requires_grad=True)
+    x = torch.randn(64, 32, 28, 28, requires_grad=True)
+    zero = torch.zeros(1)
+
+    def evaluated(quantize: Callable[[], Tensor]) -> Callable[[], None]:
+        def once() -> None:
+            with torch.inference_mode():
+                quantize()
+
+        return once
+
+    def trained(quantize: Callable[[], Tensor]) -> Callable[[], None]:
+        gradient = torch.randn_like(x)
+        return lambda: torch.autograd.grad(quantize(), (x, scale), gradient) and None
+
+    ways: list[Callable[[], Tensor]] = [
+        lambda: fake_quantize(x, scale, grid),
+        lambda: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, grid.low, grid.high),
+        lambda: learned_quantize(x, scale, grid),
+        lambda: torch._fake_quantize_learnable_per_tensor_affine(x, scale.reshape(1), zero, grid.low, grid.high, 1.0),
+    ]
+    results = [way().detach() for way in ways]
+    assert all(torch.equal(result, results[0]) for result in results), "the kernels compute other things"
+    seconds = least([*map(evaluated, ways[:2]), *map(trained, ways[2:])], repeats)
+    names = "evaluation, composed", "by torch's kernel", "learned, forward and backward, composed", "by torch's kernel"
+    return [f"{1e9 * s / x.numel():6.1f} ns an element: {name}" for name, s in zip(names, seconds, strict=True)]
 
 
 def least(functions: Sequence[Callable[[], None]], repeats: int) -> list[float]:

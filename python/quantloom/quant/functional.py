@@ -1,11 +1,10 @@
 """Quantization as pure functions of tensors: rounding to a grid and back, and the choice or learning of scales.
 
 The arithmetic is composed from torch's elementwise operations: on CPU that is an order of magnitude faster than
-torch.fake_quantize_per_tensor_affine and its per-channel form (about 1.3 ns against 18 ns an element, one thread,
-torch 2.13), which keep a mask and convert to int64 even without gradients. The tests hold the two equal bit by bit.
-For learned scales the same holds less strongly (forward and backward 7 against 10 ns an element), so the CPU takes the
-composed form here too, and other devices torch's learnable kernels, which are private to torch: where a version has
-none, the composed form stands in.
+torch.fake_quantize_per_tensor_affine and its per-channel form, which keep a mask and convert to int64 even without
+gradients (`python bench/quantization.py --kernels`). The tests hold the two equal bit by bit. For learned scales the
+same holds, so the CPU takes the composed form here too; other devices take torch's learnable kernels, which are private
+to torch: where a version has none, the composed form stands in.
 """
 
 from __future__ import annotations
