@@ -147,8 +147,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluations", type=int, default=10_000)
     parser.add_argument("--evaluation-s", type=float, help="seconds of one accuracy, instead of measuring images")
-    help_text = "of a task through Dask: CPU of client and scheduler by bench/cluster_engines.py (default: 4.24)"
-    parser.add_argument("--cluster-ms", type=float, default=4.24, help=help_text)
+    help_text = "of a task through Dask: CPU of client and scheduler by bench/cluster_engines.py (default: 2.11)"
+    parser.add_argument("--cluster-ms", type=float, default=2.11, help=help_text)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         parts = {"journal": journal_s(Path(folder)), "store": store_s(Path(folder)), "dispatch": dispatch_s()}
