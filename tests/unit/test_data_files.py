@@ -110,6 +110,9 @@ def test_folders_are_split_scaled_and_cut(tmp_path):
     expected = torch.tensor([(100 / 255 - 0.485) / 0.229, (1 / 255 - 0.456) / 0.224, (7 / 255 - 0.406) / 0.225])
     assert torch.allclose(image.mean((1, 2)), expected, atol=1e-4)
     assert "2 classes, 22 train, 2 validation, 24 test images of 16 pixels" in data.description
+    for option, mean, std in (("mean=0.5,std=0.25", 0.5, 0.25), ("mean=0.1/0.5/0.2,std=1/0.25/2", 0.5, 0.25)):
+        image, _ = load_data(f"folder:{tmp_path},size=16,{option}").test[13]
+        assert float(image[1].mean()) == pytest.approx((1 / 255 - mean) / std, abs=1e-4)
     make_folder(tmp_path, ("test",), each=3)
     assert [
         len(part) for part in (load_data(f"folder:{tmp_path}").validation, load_data(f"folder:{tmp_path}").test)
@@ -125,6 +128,7 @@ def test_folders_that_cannot_be_used_are_named(tmp_path):
     for option, message in (
         ("size=2", "option `size=2`"),
         ("width=9", "option `width=9`"),
+        *((each, f"option `{each}`") for each in ("mean=2", "mean=0.1/0.2", "mean=-1", "std=0", "std=1e99", "std=x")),
         ("size=32,resize=16", "below"),
     ):
         with pytest.raises(DataError, match=message):

@@ -78,10 +78,13 @@ LOADERS: dict[str, set[str]] = {
         "workload.from_torch",
         "workload.from_export",
         "workload.torch_models",
+        "workload.file_module",
         "workload.onnx_module",
+        "workload.tflite_module",
         "assemble",
     },
     "onnx": {"workload.onnx_file", "quant.onnx_export"},
+    "tflite": {"workload.tflite_file"},
     "onnxruntime": {"quant.onnx_export"},
     "PIL": {"quant.image_files"},
     "safetensors": {"quant.checkpoint"},
@@ -99,7 +102,7 @@ LOADERS: dict[str, set[str]] = {
 }
 LATE = (
     *("torch", "distributed", "matplotlib", "pymoo", "onnx", "onnxruntime", "PIL", "pandas", "pyarrow", "hypothesis"),
-    *("scipy", "optuna"),
+    *("scipy", "optuna", "tflite"),
 )
 
 

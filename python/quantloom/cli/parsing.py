@@ -54,7 +54,7 @@ class CostOptions(TypedDict):
 
 MODEL_HELP = (
     "a model of the zoo (mobilenet_v1, mobilenet_v2:width=0.5,input=96), package.module:function returning a"
-    " torch.nn.Module, a model.onnx (model.onnx:batch=1,shape=3x224x224), or a network.yaml"
+    " torch.nn.Module, a model.onnx (model.onnx:batch=1,shape=3x224x224), a model.tflite, or a network.yaml"
 )
 BITS_HELP = "8 (all tensors), a8w4 (activations 8, weights 4), a8w4o6 (outputs 6), or a YAML file"
 

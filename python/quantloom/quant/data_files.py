@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _CIFAR10_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 _CIFAR10_IMAGES = 10_000  # in each file
 _CIFAR10_RECORD = 1 + 3 * 32 * 32
+_COLOURS = re.compile(r"\d{1,3}(\.\d{1,12})?(/\d{1,3}(\.\d{1,12})?/\d{1,3}(\.\d{1,12})?)?")
 _HINT = "quantloom fetch cifar10 -o DIR makes such a directory"
 _HELD_OUT = 10  # every tenth training image is the validation split where the files have none
 
@@ -129,17 +131,18 @@ def _check_labels(path: Path, labels: NDArray[np.int64]) -> None:
 def load_folder(place: Path | None = None) -> DataSplits:
     """Read class folders: DIR/train/CLASS/*.jpg, DIR/val/..., and DIR/test/... if there is one.
 
-    place: the directory, with options behind commas: size=224 (pixels of the square that networks read) and resize=256
-    (pixels of the shorter side before it is cut out; default 8/7 of the size). If there are only two splits, the second
-    is the test split, which nothing decides by, and every tenth training image is the validation split. Pixels are
-    normalised by the mean and deviation of ImageNet. Raises DataError.
+    place: the directory, with options behind commas: size=224 (pixels of the square that networks read), resize=256
+    (pixels of the shorter side before it is cut out; default 8/7 of the size), mean= and std= (of pixels in 0..1, one
+    number or three with slashes between them; default those of ImageNet, 0.485/0.456/0.406 and 0.229/0.224/0.225). If
+    there are only two splits, the second is the test split, which nothing decides by, and every tenth training image is
+    the validation split. Raises DataError.
     """
     if place is None:
         message = "folder: expected a directory behind the name, folder:DIR or folder:DIR,size=96"
         raise DataError(message, hint="it holds train/CLASS/... and val/CLASS/...")
-    root, options = _split_options(str(place))
-    size = options.get("size", 224)
-    look = {"size": size, "resize": options.get("resize", round(size * 8 / 7))}
+    root, pixels, colours = _split_options(str(place))
+    size = pixels.get("size", 224)
+    resize = pixels.get("resize", round(size * 8 / 7))
     names = [name for name in ("val", "validation", "test") if (root / name).is_dir()]
     if not (root / "train").is_dir() or not names:
         message = f"{root}: expected the folders train and val (or validation, or test) in it"
@@ -155,7 +158,8 @@ def load_folder(place: Path | None = None) -> DataSplits:
         if not validation:
             message = f"{root / 'train'}: {len(train)} images; expected at least {_HELD_OUT} to hold some out"
             raise DataError(message, hint="add images, or a folder for each of train, val and test")
-    splits = [FolderDataset(files, mean=IMAGENET_MEAN, std=IMAGENET_STD, **look) for files in (train, validation, test)]
+    mean, std = colours.get("mean", IMAGENET_MEAN), colours.get("std", IMAGENET_STD)
+    splits = [FolderDataset(files, size=size, resize=resize, mean=mean, std=std) for files in (train, validation, test)]
     counts = f"{len(train):,} train, {len(validation):,} validation, {len(test):,} test images"
     return DataSplits(
         name="folder",
@@ -167,19 +171,29 @@ def load_folder(place: Path | None = None) -> DataSplits:
     )
 
 
-def _split_options(place: str) -> tuple[Path, dict[str, int]]:
+def _split_options(place: str) -> tuple[Path, dict[str, int], dict[str, tuple[float, ...]]]:
+    """The directory, the options in pixels, and those of each of the three channels."""
     directory, *parts = place.split(",")
-    options: dict[str, int] = {}
+    pixels: dict[str, int] = {}
+    colours: dict[str, tuple[float, ...]] = {}
     for part in parts:
         key, _, value = part.partition("=")
-        if key not in ("size", "resize") or not value.isdecimal() or not 8 <= int(value) <= 4096:
+        numbers = [float(each) for each in value.split("/")] if _COLOURS.fullmatch(value) else []
+        if key in ("size", "resize") and value.isdecimal() and 8 <= int(value) <= 4096:
+            pixels[key] = int(value)
+        elif numbers and ((key == "mean" and max(numbers) <= 1) or (key == "std" and 0.001 <= min(numbers) <= 10)):
+            colours[key] = tuple(numbers * 3) if len(numbers) == 1 else tuple(numbers)
+        else:
             message = f"folder:{place}: cannot read the option `{part}`"
-            raise DataError(message, hint="options are size=N and resize=N, 8..4096 pixels")
-        options[key] = int(value)
-    if options.get("resize", 4096) < options.get("size", 224):
+            hint = (
+                "options are size=N and resize=N, 8..4096 pixels; mean=M and std=S of pixels in 0..1, "
+                "one number or three as in mean=0.485/0.456/0.406"
+            )
+            raise DataError(message, hint=hint)
+    if pixels.get("resize", 4096) < pixels.get("size", 224):
         message = f"folder:{place}: resize is below the size that is cut out"
         raise DataError(message, hint="leave resize out for 8/7 of the size")
-    return Path(directory), options
+    return Path(directory), pixels, colours
 
 
 # ---- functions of the user -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Turn what a person writes for MODEL into a Network: a zoo name, a function, an ONNX file or a network.yaml."""
+"""Turn what a person writes for MODEL into a Network: a zoo name, a function, a model file or a network.yaml."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ __all__ = ["ModelSource", "OnnxSource", "find_model", "find_onnx", "load_network
 
 _IMAGE_SHAPE = (3, 224, 224)  # what input= and channels= leave open
 
-_FORMS = "a name of the zoo, package.module:function returning a torch.nn.Module, a model.onnx, or a network.yaml"
+_FORMS = (
+    "a name of the zoo, package.module:function returning a torch.nn.Module, "
+    "a model.onnx, a model.tflite, or a network.yaml"
+)
 _ONNX_FILE = re.compile(r"(?P<path>.+\.onnx)(?::(?P<options>.*))?")
+_TFLITE_FILE = re.compile(r"(?P<path>.+\.tflite)(?::(?P<options>.*))?")
 _FUNCTION = re.compile(r"(?P<path>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)(?P<options>:.*)?")
 _SHAPE = re.compile(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8}){0,7}")
 _SIZE = re.compile(r"(\d{1,6})(?:x(\d{1,6}))?")
@@ -55,8 +59,8 @@ def load_network(spec: str, input_shape: tuple[int, ...] | None = None) -> Netwo
     spec: "mobilenet_v2", "mobilenet_v1:width=0.25,input=32,classes=10,channels=1"; "package.module:function" with the
     current directory importable, and ":input=128,channels=1", ":input=96x160" (height x width) or ":shape=16x50" (one
     sample, any axes) behind it for samples other than 3x224x224; "model.onnx" with sizes of open axes behind it, as in
-    ":batch=1,tokens=128"; or a path ending in .yaml or .yml. ":unknown=traffic" behind a function or an ONNX file takes
-    unknown operators as traffic. input_shape: of one sample, instead of the one in `spec`.
+    ":batch=1,tokens=128"; "model.tflite"; or a path ending in .yaml or .yml. ":unknown=traffic" behind a function or
+    an ONNX file takes unknown operators as traffic. input_shape: of one sample, instead of the one in `spec`.
     Raises WorkloadError (unknown model, bad option, code that fails), UnsupportedOpError, or SpecError for a file.
     """
     if spec.endswith((".yaml", ".yml")):
@@ -72,6 +76,9 @@ def load_network(spec: str, input_shape: tuple[int, ...] | None = None) -> Netwo
 
         return network_from_onnx(onnx_file.path, onnx_file.sizes, assumes_traffic=onnx_file.assumes_traffic)
     source = find_model(spec)
+    if input_shape is not None and _TFLITE_FILE.fullmatch(spec):
+        message = f"{spec}: an input shape is given, but the file fixes the shape of every layer"
+        raise WorkloadError(message, hint="leave the input shape out")
     from quantloom.workload.torch_models import network_from_builder  # loads torch
 
     shape = input_shape or source.input_shape
@@ -79,7 +86,17 @@ def load_network(spec: str, input_shape: tuple[int, ...] | None = None) -> Netwo
 
 
 def find_model(spec: str) -> ModelSource:
-    """The torch model that `spec` names (not a file); nothing is built yet. Raises WorkloadError as load_network()."""
+    """The torch model that `spec` names, or that a TFLite file is read as; nothing is built yet.
+
+    Raises WorkloadError as load_network().
+    """
+    tflite_file = _TFLITE_FILE.fullmatch(spec)
+    if tflite_file is not None:
+        if tflite_file["options"]:
+            message = f"{spec}: cannot read the option `{tflite_file['options']}`"
+            raise WorkloadError(message, hint="a TFLite file fixes all its sizes; nothing stands behind it")
+        path = tflite_file["path"]
+        return ModelSource(name=Path(path).stem, build=lambda: _build_tflite(path), input_shape=None)
     match = _FUNCTION.fullmatch(spec)
     if match is not None and match["path"] not in zoo.MODEL_NAMES:
         name = f"{match['path']}:{match['function']}"
@@ -128,6 +145,12 @@ def find_onnx(spec: str, input_shape: tuple[int, ...] | None = None) -> OnnxSour
             raise WorkloadError(message, hint=hint)
     sizes = OnnxSizes(batch=batch, shape=shape, named=named, inputs=inputs)
     return OnnxSource(path=path, sizes=sizes, assumes_traffic=assumes_traffic)
+
+
+def _build_tflite(path: str) -> object:
+    from quantloom.workload.tflite_module import module_from_tflite  # loads torch
+
+    return module_from_tflite(path)
 
 
 def _read_options(spec: str, text: str) -> tuple[tuple[int, ...] | None, bool]:

@@ -8,7 +8,6 @@ own shape inference, with the batch left open. Hardware costs need none of this:
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,48 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from quantloom.errors import UnsupportedOpError, WorkloadError
+from quantloom.workload.file_module import FileModule, Refused, Step, StepNames, fill, zero_pad
 from quantloom.workload.onnx_file import OnnxGraph, OnnxNode, load_onnx_with_tensors
 from quantloom.workload.onnx_sizes import OnnxSizes
 
-__all__ = ["OPERATORS", "OnnxModule", "module_from_onnx"]
+__all__ = ["OPERATORS", "module_from_onnx"]
 
 
-class OnnxModule(nn.Module):
-    """The nodes of a file in order, each a module or a function of earlier values; called with one batch of samples."""
-
-    def __init__(self, steps: list[_Step], source: str, result: str) -> None:
-        super().__init__()
-        self._steps = steps
-        self._source = source
-        self._result = result
-        for step in steps:
-            if isinstance(step.run, nn.Module):
-                self.add_module(step.name, step.run)
-            for name, tensor in step.tensors.items():
-                self.register_buffer(name, tensor)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (N, *shape of a sample). Returns the file's one output for all N."""
-        values: dict[str, Any] = {self._source: x}
-        for step in self._steps:
-            run = getattr(self, step.name) if isinstance(step.run, nn.Module) else step.run
-            values[step.writes] = run(*(getattr(self, n) if n in step.tensors else values[n] for n in step.reads))
-        result: Tensor = values[self._result]
-        return result
-
-
-class _Step:
-    """One node: what it runs, the names it reads (values, or tensors of its own), the value it writes."""
-
-    def __init__(self, name: str, writes: str, reads: tuple[str, ...], run: Callable[..., Any]) -> None:
-        self.name = name
-        self.writes = writes
-        self.reads = reads
-        self.run = run
-        self.tensors: dict[str, Tensor] = {}
-
-
-def module_from_onnx(path: str, sizes: OnnxSizes) -> tuple[OnnxModule, tuple[int, ...]]:
+def module_from_onnx(path: str, sizes: OnnxSizes) -> tuple[FileModule, tuple[int, ...]]:
     """The module of a file, and the shape of one sample of its input.
 
     Raises SpecError for a file that cannot be read, UnsupportedOpError with every node that is no module here,
@@ -75,10 +40,6 @@ def module_from_onnx(path: str, sizes: OnnxSizes) -> tuple[OnnxModule, tuple[int
     return _Builder(Path(path).name, graph, tensors).build(), shape[1:]
 
 
-class _Refused(Exception):
-    """Why a node is no module here."""
-
-
 class _Node:
     """A node with its constants at hand."""
 
@@ -91,20 +52,20 @@ class _Node:
         return self.node.attributes.get(name, default)
 
     def constant(self, position: int) -> Tensor | None:
-        """The value of an operand that is a constant; None if it is left out. Raises _Refused if it is computed."""
+        """The value of an operand that is a constant; None if it is left out. Raises Refused if it is computed."""
         if position >= len(self.node.inputs) or not self.node.inputs[position]:
             return None
         name = self.node.inputs[position]
         if name not in self._tensors:
             message = f"its operand `{name}` is computed, expected a constant"
-            raise _Refused(message)
+            raise Refused(message)
         return torch.from_numpy(self._tensors[name].copy())
 
     def weights(self, position: int) -> Tensor:
         found = self.constant(position)
         if found is None or not found.is_floating_point():
             message = f"operand {position} is no tensor of floating-point numbers"
-            raise _Refused(message)
+            raise Refused(message)
         return found.float()
 
     def number(self, position: int, name: str) -> float | None:
@@ -116,7 +77,7 @@ class _Node:
     def shape(self, name: str) -> tuple[int, ...]:
         if name not in self.shapes:
             message = f"the shape of `{name}` is not known"
-            raise _Refused(message)
+            raise Refused(message)
         return self.shapes[name]
 
 
@@ -125,7 +86,7 @@ def _conv(node: _Node) -> nn.Module:
     axes = weights.ndim - 2
     if axes not in (1, 2):
         message = f"a convolution of {axes} axes, expected 1 or 2"
-        raise _Refused(message)
+        raise Refused(message)
     strides, dilations = (node.attribute(key, [1] * axes) for key in ("strides", "dilations"))
     before, after = _padding(node, list(weights.shape[2:]), strides, dilations)
     groups = int(node.attribute("group", 1))
@@ -141,8 +102,8 @@ def _conv(node: _Node) -> nn.Module:
         groups=groups,
         bias=bias is not None,
     )
-    _fill(layer, weight=weights, **({} if bias is None else {"bias": bias.float()}))
-    return layer if is_even else nn.Sequential(_zero_pad(before, after), layer)
+    fill(layer, weight=weights, **({} if bias is None else {"bias": bias.float()}))
+    return layer if is_even else nn.Sequential(zero_pad(before, after), layer)
 
 
 def _padding(node: _Node, kernel: list[int], strides: list[int], dilations: list[int]) -> tuple[list[int], list[int]]:
@@ -162,28 +123,10 @@ def _padding(node: _Node, kernel: list[int], strides: list[int], dilations: list
     return before, after
 
 
-def _zero_pad(before: list[int], after: list[int]) -> nn.Module:
-    pads = [pad for pair in zip(reversed(before), reversed(after), strict=True) for pad in pair]
-    if len(before) == 1:
-        return nn.ConstantPad1d((pads[0], pads[1]), 0.0)
-    return nn.ZeroPad2d((pads[0], pads[1], pads[2], pads[3]))
-
-
-def _fill(module: nn.Module, **tensors: Tensor) -> None:
-    """Put values into the parameters and buffers of a module. Raises _Refused if a shape differs."""
-    for name, value in tensors.items():
-        own: Tensor = getattr(module, name)
-        if own.shape != value.shape:
-            message = f"its {name} has the shape {list(value.shape)}, expected {list(own.shape)}"
-            raise _Refused(message)
-        with torch.no_grad():
-            own.copy_(value)
-
-
 def _gemm(node: _Node) -> nn.Module:
     if node.attribute("alpha", 1.0) != 1.0 or node.attribute("beta", 1.0) != 1.0 or node.attribute("transA", 0):
         message = "alpha, beta and transA other than 1, 1, 0"
-        raise _Refused(message)
+        raise Refused(message)
     weights = node.weights(1)
     return _linear(weights if node.attribute("transB", 0) else weights.T, node.constant(2))
 
@@ -192,13 +135,13 @@ def _matmul(node: _Node) -> nn.Module:
     weights = node.weights(1)
     if weights.ndim != 2:
         message = f"a product with a constant of {weights.ndim} axes, expected 2"
-        raise _Refused(message)
+        raise Refused(message)
     return _linear(weights.T, None)
 
 
 def _linear(weights: Tensor, bias: Tensor | None) -> nn.Module:
     layer = nn.Linear(weights.shape[1], weights.shape[0], bias=bias is not None)
-    _fill(layer, weight=weights, **({} if bias is None else {"bias": bias.float().reshape(-1)}))
+    fill(layer, weight=weights, **({} if bias is None else {"bias": bias.float().reshape(-1)}))
     return layer
 
 
@@ -208,9 +151,9 @@ def _batch_norm(node: _Node) -> nn.Module:
     kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}.get(rank)
     if kind is None:
         message = f"normalisation of {rank} axes"
-        raise _Refused(message)
+        raise Refused(message)
     layer = kind(len(scale), eps=float(node.attribute("epsilon", 1e-5)))
-    _fill(layer, weight=scale, bias=bias, running_mean=mean, running_var=variance)
+    fill(layer, weight=scale, bias=bias, running_mean=mean, running_var=variance)
     return layer
 
 
@@ -220,7 +163,7 @@ def _clip(node: _Node) -> nn.Module:
         return nn.ReLU()
     if least is None or most is None:
         message = "a limit on one side other than 0"
-        raise _Refused(message)
+        raise Refused(message)
     return nn.ReLU6() if (least, most) == (0.0, 6.0) else nn.Hardtanh(least, most)
 
 
@@ -228,7 +171,7 @@ def _hard_sigmoid(node: _Node) -> nn.Module:
     alpha, beta = float(node.attribute("alpha", 0.2)), float(node.attribute("beta", 0.5))
     if abs(alpha - 1 / 6) > 1e-6 or beta != 0.5:
         message = f"alpha {alpha:g} and beta {beta:g}, expected 1/6 and 0.5"
-        raise _Refused(message)
+        raise Refused(message)
     return nn.Hardsigmoid()
 
 
@@ -240,7 +183,7 @@ def _pool(node: _Node) -> nn.Module:
     is_average = node.node.operator == "AveragePool"
     if axes not in (1, 2) or before != after or (is_average and dilations != [1] * axes):
         message = "pooling of 3 axes, with uneven padding, or of dilated averages"
-        raise _Refused(message)
+        raise Refused(message)
     ceil = bool(node.attribute("ceil_mode", 0))
     if is_average:
         counts = bool(node.attribute("count_include_pad", 0))
@@ -261,7 +204,7 @@ def _global_pool(node: _Node) -> nn.Module:
     if axes == 2:
         return nn.AdaptiveAvgPool2d(1) if is_average else nn.AdaptiveMaxPool2d(1)
     message = f"pooling of {axes} axes"
-    raise _Refused(message)
+    raise Refused(message)
 
 
 def _mean(node: _Node) -> Callable[[Any], Any]:
@@ -272,7 +215,7 @@ def _mean(node: _Node) -> Callable[[Any], Any]:
     keeps = bool(node.attribute("keepdims", 1))
     if 0 in axes:
         message = "a mean over the batch"
-        raise _Refused(message)
+        raise Refused(message)
     return lambda x: x.mean(axes, keepdim=keeps)
 
 
@@ -281,7 +224,7 @@ def _reshape(node: _Node) -> Callable[[Any], Any]:
     before, after = node.shape(node.node.inputs[0]), node.shape(node.node.outputs[0])
     if before[:1] != (1,) or after[:1] != (1,) or len(after) < 2:
         message = f"from {list(before)} to {list(after)}, which does not keep the batch apart"
-        raise _Refused(message)
+        raise Refused(message)
     if before == after:
         return nn.Identity()
     sample = after[1:]
@@ -295,7 +238,7 @@ def _transpose(node: _Node) -> Callable[[Any], Any]:
     order = [int(axis) for axis in node.attribute("perm", list(reversed(range(rank))))]
     if order[0] != 0:
         message = "a transpose that moves the batch"
-        raise _Refused(message)
+        raise Refused(message)
     return lambda x: x.permute(order)
 
 
@@ -303,7 +246,7 @@ def _concat(node: _Node) -> Callable[..., Any]:
     axis = int(node.attribute("axis", 1)) % max(len(node.shape(node.node.outputs[0])), 1)
     if axis == 0:
         message = "a concatenation along the batch"
-        raise _Refused(message)
+        raise Refused(message)
     return lambda *parts: torch.cat(parts, axis)
 
 
@@ -314,8 +257,8 @@ def _pad(node: _Node) -> nn.Module:
     is_image = axes in (3, 4) and not any(pads[:2]) and not any(pads[axes : axes + 2])
     if node.attribute("mode", "constant") != "constant" or value or not is_image or len(node.node.inputs) > 3:
         message = "padding other than zeros around images"
-        raise _Refused(message)
-    return _zero_pad(pads[2:axes], pads[axes + 2 :])
+        raise Refused(message)
+    return zero_pad(pads[2:axes], pads[axes + 2 :])
 
 
 def _softmax(node: _Node) -> nn.Module:
@@ -325,7 +268,7 @@ def _softmax(node: _Node) -> nn.Module:
 def _prelu(node: _Node) -> nn.Module:
     slope = node.weights(1).reshape(-1)
     layer = nn.PReLU(len(slope))
-    _fill(layer, weight=slope)
+    fill(layer, weight=slope)
     return layer
 
 
@@ -373,10 +316,10 @@ class _Builder:
         self._name = name
         self._graph = graph
         self._tensors = tensors
-        self._taken: set[str] = set()
+        self._names = StepNames()
         self._problems: list[str] = []
 
-    def build(self) -> OnnxModule:
+    def build(self) -> FileModule:
         source, result = self._graph.inputs[0][0], self._graph.outputs[0]
         steps = [self._step(node) for node in self._needed(result)]
         if self._problems:
@@ -386,7 +329,7 @@ class _Builder:
                 f"measured from an ONNX file are {', '.join(OPERATORS)}"
             )
             raise UnsupportedOpError(message + "\n  ".join(self._problems), hint=hint)
-        return OnnxModule([step for step in steps if step is not None], source, result)
+        return FileModule([step for step in steps if step is not None], source, [result])
 
     def _needed(self, result: str) -> list[OnnxNode]:
         """The nodes on which the result depends, through operands that are no constants and no sizes."""
@@ -402,9 +345,10 @@ class _Builder:
         several = node.operator in _ARITHMETIC or node.operator == "Concat" or node.operator not in _READERS
         return tuple(name for name in node.inputs if name) if several else node.inputs[:1]
 
-    def _step(self, node: OnnxNode) -> _Step | None:
+    def _step(self, node: OnnxNode) -> Step | None:
         described = f"node `{node.name or node.outputs[0]}`: {node.operator}"
-        step = _Step(self._unique(node), node.outputs[0], self._activations(node), nn.Identity())
+        name = self._names.take(node.name or f"{node.operator}_{node.outputs[0]}", node.operator)
+        step = Step(name=name, writes=node.outputs[0], reads=self._activations(node), run=nn.Identity())
         try:
             if node.operator in _ARITHMETIC:
                 step.run = _ARITHMETIC[node.operator]
@@ -415,7 +359,7 @@ class _Builder:
                     self._problems.append(f"{described} of a constant")
             else:
                 self._problems.append(described)
-        except _Refused as reason:
+        except Refused as reason:
             self._problems.append(f"{described}: {reason}")
         except (
             RuntimeError,
@@ -427,7 +371,7 @@ class _Builder:
             self._problems.append(f"{described}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
         return step
 
-    def _take_constants(self, step: _Step) -> None:
+    def _take_constants(self, step: Step) -> None:
         """Constant operands of arithmetic become buffers of their own."""
         reads = []
         for position, name in enumerate(step.reads):
@@ -438,13 +382,3 @@ class _Builder:
                 name = own
             reads.append(name)
         step.reads = tuple(reads)
-
-    def _unique(self, node: OnnxNode) -> str:
-        """A name for the module: the node's own, as Python and torch can have it."""
-        stem = re.sub(r"\W+", "_", node.name or f"{node.operator}_{node.outputs[0]}").strip("_") or node.operator
-        name, count = stem if not stem[0].isdigit() else f"node_{stem}", 1
-        while name in self._taken or hasattr(nn.Module, name):
-            count += 1
-            name = f"{stem}_{count}"
-        self._taken.add(name)
-        return name
