@@ -1,7 +1,9 @@
 // Exact evaluation of one factorization: every different order and split of it, by the same counting and pricing as
-// evaluate(). Private to the mapper.
+// evaluate(). Counts do not depend on bits, and what a tensor costs depends on its own packing only: so each factorization is
+// counted once for all classes, and remembered. Private to the mapper.
 #pragma once
 
+#include <unordered_map>
 #include <vector>
 
 #include "exact_problem.hpp"
@@ -25,41 +27,90 @@ struct Position {
 
 using Best = Incumbents<Position>;
 
+// What a factorization costs under each of its orders and splits, whatever the bits are: a class adds up what its packings take.
+struct Leaf {
+  // Orders and splits that cost the same at all packings; the first of them in the mapspace stands for them.
+  struct Price {
+    std::uint64_t order = 0;  // number, as LeafPricer::set_order() reads it
+    Count times = 0;
+  };
+  // Orders and splits whose tiles take the same words. They are counted once a class comes in which they fit.
+  struct Shape {
+    std::array<std::uint32_t, kMaxTensors> partial{};  // levels that hold partial sums
+    std::vector<Count> words;            // [packing of a tensor][level with a capacity]
+    std::vector<std::uint64_t> uncounted;  // orders
+    std::vector<Price> prices;
+    std::vector<double> shares;          // [price][packing of a tensor]: energy, then reads and writes of levels with a bandwidth
+  };
+  std::vector<Shape> shapes;
+  double leakage_pj = 0;  // per cycle
+  Count steps = 1;
+  std::size_t seen = 0;   // number of the class that last looked at it, counted from 1
+};
+
+// Leaves that take more are counted anew by each class.
+inline constexpr std::size_t kMostLeafBytes = std::size_t{64} << 20;
+
 class LeafPricer {
  public:
-  LeafPricer(const Problem& problem, const SettingTable& settings);
+  LeafPricer(const Problem& problem, const SettingTable& settings, std::size_t most_bytes);
 
-  // Prices all orders and splits of the factorization that fit for one class and keeps the best; ties go to the mapping
-  // that comes first in the mapspace.
-  void update_best(const std::uint32_t* rows, const KeepChoice& keep, std::size_t setting_class, Best& best);
-  // The same for one known mapping.
-  void try_mapping(const Position& position, std::size_t setting_class, Best& best);
+  // What follows is asked for this class.
+  void begin_class(std::size_t setting_class);
+  // Prices all orders and splits of the factorization that fit and keeps the best; ties go to the mapping that comes first in
+  // the mapspace. Nothing if this class was asked for it before.
+  void update_best(const std::uint32_t* rows, const KeepChoice& keep, Best& best);
+  // Remembers a mapping for the classes that follow, which try_known() offers it to.
+  void add_known(const Position& position);
+  void try_known(Best& best);
   [[nodiscard]] Mapping materialize(const Position& position);
 
   [[nodiscard]] Count priced() const noexcept { return priced_; }
 
  private:
+  struct Known {
+    Position position;
+    Leaf leaf;
+  };
+
   // False if the lanes of some spatial block fit under no order.
   bool load_factors(const std::uint32_t* rows, const KeepChoice& keep);
   void set_position(const Position& position);
+  void set_order(std::uint64_t number);
   bool next_order();
   bool settle_order();
-  void price(std::size_t setting_class, Best& best);
-  [[nodiscard]] bool fits(const std::vector<int>& packing);
-  [[nodiscard]] double count_cycles(const MacMode& mode) const;
+  void list_orders(Leaf& leaf);
+  void add_order(std::uint64_t number, Leaf& leaf);
+  [[nodiscard]] std::vector<Count> count_words(const std::array<std::uint32_t, kMaxTensors>& partial) const;
+  void count(std::uint64_t number, Leaf::Shape& shape);
+  void count_shares();
+  [[nodiscard]] bool fits(const Leaf::Shape& shape) const;
+  [[nodiscard]] double count_cycles(const double* shares, Count steps) const;
+  template <class GetPosition>
+  void offer(const Leaf& leaf, const Leaf::Shape& shape, const GetPosition& get_position, Best& best);
 
   const Problem& problem_;
   const SettingTable& settings_;
   detail::ViewStorage storage_;
   Position position_;
   std::vector<detail::BlockOrders> orders_;  // [block]
-  bool has_bandwidth_ = false;
+  std::vector<int> bandwidth_levels_;
   bool places_matter_ = true;  // where on the mesh a child stands makes a difference
   Count priced_ = 0;
   Nest nest_;
   CompatScratch scratch_;
   TensorCounts counts_;
-  std::vector<TensorPrice> prices_;  // [tensor]
+  TensorPrice price_;
+  std::vector<double> shares_;                // of the order being counted
+  std::size_t share_size_ = 1;                // numbers of each packing in shares_
+  std::vector<std::size_t> first_packing_;    // [tensor]: its packings follow those of the tensors before
+  std::size_t class_ = 0;
+  std::vector<std::size_t> packing_;          // [tensor]: of the class, counted through all tensors
+  std::size_t asked_ = 0;                     // number of the class, counted from 1
+  std::vector<std::unordered_map<std::uint64_t, Leaf>> leaves_;  // [choice of bypasses], by factorization
+  std::size_t most_bytes_ = 0;
+  std::size_t bytes_ = 0;                     // that leaves take, about
+  std::vector<Known> known_;
 };
 
 }  // namespace quantloom::exact

@@ -1,7 +1,8 @@
 #include "exact_lists.hpp"
 
 #include <algorithm>
-#include <numeric>
+#include <limits>
+#include <tuple>
 
 #include "quantloom/error.hpp"
 
@@ -209,32 +210,36 @@ void GroupLists::add_energy(const List& list, int vector, std::vector<double>& o
   }
 }
 
-const PricedList& GroupLists::price(int list_index, int pricing, const std::vector<double>& weights) {
+PricedList& GroupLists::price(int list_index, int pricing, const std::vector<double>& weights) {
   List& list = *lists_[static_cast<std::size_t>(list_index)];
   if (list.priced.size() <= static_cast<std::size_t>(pricing)) list.priced.resize(static_cast<std::size_t>(pricing) + 1);
   std::unique_ptr<PricedList>& slot = list.priced[static_cast<std::size_t>(pricing)];
   if (slot) return *slot;
   slot = std::make_unique<PricedList>();
-  const std::size_t entries = list.vector.size();
-  std::vector<double> cost(entries, 0);
-  for (std::size_t e = 0; e < entries; ++e) {
-    for (std::size_t c = 0; c < components_.size(); ++c) cost[e] += list.energy[e * components_.size() + c] * weights[c];
-  }
-  std::vector<int> order(entries);
-  std::iota(order.begin(), order.end(), 0);
-  for (std::size_t b = 0; b + 1 < list.begin.size(); ++b) {
-    std::sort(order.begin() + list.begin[b], order.begin() + list.begin[b + 1], [&](int x, int y) {
-      const auto i = static_cast<std::size_t>(x);
-      const auto j = static_cast<std::size_t>(y);
-      return cost[i] < cost[j] || (cost[i] == cost[j] && x < y);
-    });
-  }
-  for (const int e : order) {
-    slot->cost.push_back(cost[static_cast<std::size_t>(e)]);
-    slot->vector.push_back(list.vector[static_cast<std::size_t>(e)]);
-  }
+  slot->vector = list.vector;
   slot->begin = list.begin;
+  slot->cost.resize(list.vector.size());
+  const double* energy = list.energy.data();
+  for (double& cost : slot->cost) {
+    for (const double weight : weights) cost += *energy++ * weight;
+  }
+  const std::size_t buckets = list.begin.size() - 1;
+  slot->least.assign(buckets, std::numeric_limits<double>::infinity());
+  slot->is_sorted.assign(buckets, 0);
+  for (std::size_t b = 0; b < buckets; ++b) {
+    for (int e = list.begin[b]; e < list.begin[b + 1]; ++e) slot->least[b] = std::min(slot->least[b], slot->cost[static_cast<std::size_t>(e)]);
+  }
   return *slot;
+}
+
+void PricedList::sort(std::size_t bucket) {
+  if (is_sorted[bucket] != 0) return;
+  is_sorted[bucket] = 1;
+  const auto first = static_cast<std::size_t>(begin[bucket]);
+  std::vector<std::pair<double, int>> members;
+  for (auto e = first; e < static_cast<std::size_t>(begin[bucket + 1]); ++e) members.emplace_back(cost[e], vector[e]);
+  std::sort(members.begin(), members.end());
+  for (std::size_t i = 0; i < members.size(); ++i) std::tie(cost[first + i], vector[first + i]) = members[i];
 }
 
 }  // namespace quantloom::exact

@@ -57,11 +57,16 @@ class GroupVectors {
   std::vector<Bucket> buckets_;
 };
 
-// Vectors of a list in buckets, each bucket sorted by cost under one pricing.
+// Vectors of a list in buckets, and what they cost under one pricing.
 struct PricedList {
   std::vector<double> cost;
   std::vector<int> vector;
-  std::vector<int> begin;  // [bucket], one more than there are buckets
+  std::vector<int> begin;         // [bucket], one more than there are buckets
+  std::vector<double> least;      // [bucket]: cost; infinite if it is empty
+  std::vector<char> is_sorted;    // [bucket]
+
+  // By cost, then by vector. Most buckets are never looked into.
+  void sort(std::size_t bucket);
 };
 
 // The lists of one group under one choice of bypasses.
@@ -75,7 +80,7 @@ class GroupLists {
   // The list of a skeleton; equal restrictions share one.
   int find_list(const Skeleton& skeleton);
   // weights: one per component. pricing: number of this set of weights, given by the caller.
-  const PricedList& price(int list, int pricing, const std::vector<double>& weights);
+  PricedList& price(int list, int pricing, const std::vector<double>& weights);
 
  private:
   struct List {

@@ -82,11 +82,10 @@ std::vector<Optimum> optimize_exactly(const Arch& arch, const Workload& workload
   exact::Search search(problem, table, options);
   const std::string size = Mapspace(arch, workload, options.selection).size().to_string();
   std::vector<Optimum> by_class(table.classes.size());
-  std::vector<exact::Position> seeds;
   std::uint64_t done = 0;
   for (const std::size_t c : coarsest_first(table)) {
     exact::Effort effort;
-    const exact::Best best = search.solve(c, seeds, options.budget, stop, effort);
+    const exact::Best best = search.solve(c, options.budget, stop, effort);
     Optimum& optimum = by_class[c];
     optimum.certificate.method = "branch and bound over loop-order skeletons, lanes and factor vectors";
     optimum.certificate.space_size = size;
@@ -95,11 +94,7 @@ std::vector<Optimum> optimize_exactly(const Arch& arch, const Workload& workload
     optimum.certificate.pruned_by_bound = effort.cut;
     optimum.certificate.exhausted = effort.complete;
     std::vector<Tradeoff> points;
-    for (const auto& point : best.points()) {
-      points.push_back({search.materialize(point.place), point.energy_pj, point.cycles});
-      const auto same = [&](const exact::Position& other) { return !exact::comes_before(other, point.place, problem) && !exact::comes_before(point.place, other, problem); };
-      if (std::none_of(seeds.begin(), seeds.end(), same)) seeds.push_back(point.place);
-    }
+    for (const auto& point : best.points()) points.push_back({search.materialize(point.place), point.energy_pj, point.cycles});
     set_points(std::move(points), options.objective, optimum);
     if (options.objective != Objective::pareto) {
       const double bound = effort.complete ? kInfinity : effort.open_bound;

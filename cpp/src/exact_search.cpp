@@ -54,9 +54,31 @@ Plan::Plan(const Problem& problem, const KeepChoice& choice, CostModel model) : 
       overlaps.push_back(std::make_unique<OverlapBound>(problem, choice, t));
     }
   }
+  find_completed(problem);
   Signature signature;
   std::vector<std::uint64_t> lanes(problem.lane_blocks.size(), 1);
   add_signatures(problem, model, 0, signature, lanes);
+}
+
+void Plan::find_completed(const Problem& problem) {
+  completed.assign(groups.size(), 0);
+  windows_known = groups.size() - 1;
+  std::uint32_t dims_inside = 0;  // dims of groups further in
+  for (std::size_t g = groups.size(); g-- > 0;) {
+    std::uint32_t dims_here = 0;
+    for (const int d : problem.groups[g].dims) dims_here |= 1U << d;
+    for (int t = 0; t < problem.num_tensors(); ++t) {
+      const Tensor& tensor = problem.tensors[static_cast<std::size_t>(t)];
+      if (tensor.form == Form::regular) continue;
+      is_plain = false;
+      if ((tensor.relevant & dims_inside) == 0 && (tensor.relevant & dims_here) != 0) completed[g] |= 1U << t;
+    }
+    const auto moves = [&](const auto& bound) { return (problem.tensors[static_cast<std::size_t>(bound->tensor())].relevant & dims_inside) != 0; };
+    const bool moves_window = std::any_of(overlaps.begin(), overlaps.end(), moves) || std::any_of(windows.begin(), windows.end(), moves);
+    // With one dim further in, the bucket fixes how its lanes lie; with several it would not.
+    if (!moves_window && (windows.empty() || std::popcount(dims_inside) <= 1)) windows_known = g;
+    dims_inside |= dims_here;
+  }
 }
 
 void Plan::add_signatures(const Problem& problem, CostModel model, std::size_t group, Signature& signature, std::vector<std::uint64_t>& lanes) {
@@ -100,6 +122,14 @@ void Plan::add_signatures(const Problem& problem, CostModel model, std::size_t g
     }
   }
   add_floors(problem, signature);
+  signature.rest_tile.assign(groups.size() * parts.size(), 1);
+  for (std::size_t g = groups.size() - 1; g-- > 0;) {
+    const auto& least = groups[g + 1]->vectors().buckets()[static_cast<std::size_t>(signature.bucket[g + 1])].least_tile;
+    for (std::size_t p = 0; p < parts.size(); ++p) {
+      const bool is_regular = problem.tensors[static_cast<std::size_t>(parts[p].tensor)].form == Form::regular;
+      signature.rest_tile[g * parts.size() + p] = signature.rest_tile[(g + 1) * parts.size() + p] * (is_regular ? least[p] : 1);
+    }
+  }
   const auto it = std::find(ratios.begin(), ratios.end(), ratio);
   signature.ratio = static_cast<int>(it - ratios.begin());
   if (it == ratios.end()) ratios.push_back(ratio);
@@ -155,10 +185,9 @@ double Search::words_per_element(const Plan& plan, int tensor, int level, bool p
   return static_cast<double>(rate.words) / static_cast<double>(rate.elements);
 }
 
-Search::Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options)
-    : problem_(problem), settings_(settings), options_(options), leaf_(problem, settings), best_(options.objective) {
+Search::Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options, std::size_t most_leaf_bytes)
+    : problem_(problem), settings_(settings), options_(options), leaf_(problem, settings, most_leaf_bytes), best_(options.objective) {
   for (std::uint64_t k = 0; k < problem.num_keep_choices(); ++k) plans_.push_back(std::make_unique<Plan>(problem, problem.keep_choice(k), options.model));
-  visited_.resize(plans_.size());
   weights_.resize(plans_.size());
   depths_.resize(problem.groups.size());
 }
@@ -172,16 +201,12 @@ void Search::weigh(std::size_t number) {
   for (std::size_t r = 0; r < plan.ratios.size(); ++r) {
     out.floor_element_pj.push_back(floor_element_pj(plan, static_cast<int>(r)));
     for (std::size_t g = 0; g < plan.groups.size(); ++g) {
-      // Equal weights share a pricing: those of the group's tensors at their levels.
-      std::vector<int> key{static_cast<int>(g)};
       Pricing pricing;
       for (const Component& component : plan.groups[g]->components()) {
         const double ratio = plan.ratios[r][static_cast<std::size_t>(component.level)];
         pricing.weights.push_back(ratio * words_per_element(plan, component.tensor, component.level, component.psum));
-        key.push_back(packing_[static_cast<std::size_t>(component.tensor)]);
       }
-      key.push_back(static_cast<int>(r));
-      pricing.number = pricings_.try_emplace(key, static_cast<int>(pricings_.size())).first->second;
+      pricing.number = pricings_.try_emplace({g, pricing.weights}, static_cast<int>(pricings_.size())).first->second;
       out.pricings[r].push_back(std::move(pricing));
     }
   }
@@ -192,9 +217,18 @@ void Search::weigh(std::size_t number) {
     out.cycles.push_back(cycles_of(signature));
     out.energy_pj.push_back(constant_pj(signature) + floor_pj(signature, element_pj));
   }
+  out.words.clear();
+  for (const TilePart& part : plan.parts) {
+    const auto t = static_cast<std::size_t>(part.tensor);
+    const Count elements = settings_.packings[t][static_cast<std::size_t>(packing_[t])].elements_per_word[static_cast<std::size_t>(part.level)];
+    const auto unsigned_elements = static_cast<std::uint64_t>(elements);
+    const int shift = std::has_single_bit(unsigned_elements) ? std::countr_zero(unsigned_elements) : -1;
+    if (!out.words.empty() && plan.parts[out.words.size() - 1].level == part.level) out.words.back().is_last = false;
+    out.words.push_back({part.tensor, problem_.tensors[t].form == Form::regular, true, shift, elements, *problem_.parts.arch.level(part.level).capacity_words});
+  }
 }
 
-const PricedList& Search::priced_list(std::size_t plan, int skeleton, std::size_t group, int ratio) {
+PricedList& Search::priced_list(std::size_t plan, int skeleton, std::size_t group, int ratio) {
   const Pricing& pricing = weights_[plan].pricings[static_cast<std::size_t>(ratio)][group];
   return plans_[plan]->groups[group]->price(plans_[plan]->skeletons[static_cast<std::size_t>(skeleton)][group], pricing.number, pricing.weights);
 }
@@ -217,14 +251,10 @@ void Search::collect(bool only_best, std::vector<Candidate>& out) {
         const double cycles = weights.cycles[i];
         const double limit = best_.energy_limit(cycles);
         double energy = weights.energy_pj[i];
-        bool empty = energy > limit;
-        for (std::size_t g = 0; g < groups && !empty; ++g) {
-          const PricedList& list = *lists[static_cast<std::size_t>(signature.ratio) * groups + g];
-          const auto bucket = static_cast<std::size_t>(signature.bucket[g]);
-          empty = list.begin[bucket] == list.begin[bucket + 1];
-          if (!empty) energy += list.cost[static_cast<std::size_t>(list.begin[bucket])];
-        }
-        if (empty || energy > limit) continue;
+        if (energy > limit) continue;
+        const PricedList* const* of_ratio = &lists[static_cast<std::size_t>(signature.ratio) * groups];
+        for (std::size_t g = 0; g < groups; ++g) energy += of_ratio[g]->least[static_cast<std::size_t>(signature.bucket[g])];
+        if (energy > limit || energy == kInfinity) continue;
         const Candidate candidate{objective_value(options_.objective, energy, cycles), energy, static_cast<int>(p), static_cast<int>(s), static_cast<int>(i)};
         if (!only_best) {
           out.push_back(candidate);
@@ -246,42 +276,23 @@ void Search::open(const Candidate& candidate) {
   overlap_element_pj_ = &weights_[number].floor_element_pj[static_cast<std::size_t>(signature.ratio)];
   floor_pj_ = floor_pj(signature, *overlap_element_pj_);
   limit_pj_ = best_.energy_limit(cycles_);
+  words_ = weights_[number].words.data();
   double rest = 0;
-  std::vector<Count> rest_tile(plan_->parts.size(), 1);
-  std::uint32_t dims_inside = 0;  // dims of groups further in
-  windows_known_ = depths_.size() - 1;
   for (std::size_t g = depths_.size(); g-- > 0;) {
     Depth& depth = depths_[g];
-    depth.lists = plan_->groups[g].get();
-    depth.priced = &priced_list(number, candidate.skeleton, g, signature.ratio);
-    depth.bucket = signature.bucket[g];
+    PricedList& priced = priced_list(number, candidate.skeleton, g, signature.ratio);
+    depth.vectors = &plan_->groups[g]->vectors();
+    depth.priced = &priced;
+    depth.bucket = static_cast<std::size_t>(signature.bucket[g]);
+    priced.sort(depth.bucket);
     depth.rest_pj = rest;
-    depth.rest_tile = rest_tile;
-    depth.chosen.assign(plan_->parts.size(), 1);
-    depth.completed = 0;
-    const GroupVectors& vectors = depth.lists->vectors();
-    std::uint32_t dims_here = 0;
-    for (const int d : vectors.group().dims) dims_here |= 1U << d;
-    for (int t = 0; t < problem_.num_tensors(); ++t) {
-      const Tensor& tensor = problem_.tensors[static_cast<std::size_t>(t)];
-      if (tensor.form == Form::regular || (tensor.relevant & dims_inside) != 0) continue;
-      if ((tensor.relevant & dims_here) != 0) depth.completed |= 1U << t;
-    }
-    const auto bucket = static_cast<std::size_t>(depth.bucket);
-    rest += depth.priced->cost[static_cast<std::size_t>(depth.priced->begin[bucket])];
-    const GroupVectors::Bucket& members = vectors.buckets()[bucket];
-    for (std::size_t p = 0; p < members.least_tile.size(); ++p) {
-      if (problem_.tensors[static_cast<std::size_t>(plan_->parts[p].tensor)].form == Form::regular) rest_tile[p] *= members.least_tile[p];
-    }
-    bool moves_window = false;
-    for (const auto& overlap : plan_->overlaps) moves_window = moves_window || (problem_.tensors[static_cast<std::size_t>(overlap->tensor())].relevant & dims_inside) != 0;
-    for (const auto& window : plan_->windows) moves_window = moves_window || (problem_.tensors[static_cast<std::size_t>(window->tensor())].relevant & dims_inside) != 0;
-    // With one dim further in, the bucket fixes how its lanes lie; with several it would not.
-    if (!moves_window && (plan_->windows.empty() || std::popcount(dims_inside) <= 1)) windows_known_ = g;
-    dims_inside |= dims_here;
+    depth.rest_tile = &signature.rest_tile[g * plan_->parts.size()];
+    depth.chosen.resize(plan_->parts.size());
+    rest += priced.least[depth.bucket];
     // Any member stands for the lanes until one is chosen.
-    for (std::size_t i = 0; i < vectors.group().dims.size(); ++i) rows_[static_cast<std::size_t>(vectors.group().dims[i])] = vectors.row(members.members.front(), i);
+    depth.vector = depth.vectors->buckets()[depth.bucket].members.front();
   }
+  load_rows(depths_.size() - 1);
   weigh_windows(plan_->ratios[static_cast<std::size_t>(signature.ratio)]);
   descend(0, constant_pj(signature) + floor_pj_);
 }
@@ -295,36 +306,38 @@ void Search::weigh_windows(const std::vector<double>& ratios) {
   }
 }
 
-void Search::choose(std::size_t depth, int vector) {
-  Depth& here = depths_[depth];
-  const GroupVectors& vectors = here.lists->vectors();
-  const auto& dims = vectors.group().dims;
-  for (std::size_t i = 0; i < dims.size(); ++i) rows_[static_cast<std::size_t>(dims[i])] = vectors.row(vector, i);
-  const Count* tiles = vectors.tiles(vector);
-  for (std::size_t p = 0; p < here.chosen.size(); ++p) {
-    const auto t = static_cast<std::size_t>(plan_->parts[p].tensor);
-    const Count before = depth == 0 ? 1 : depths_[depth - 1].chosen[p];
-    if (problem_.tensors[t].form == Form::regular) {
-      here.chosen[p] = before * tiles[p];
-    } else {
-      here.chosen[p] = (here.completed >> t & 1U) != 0 ? spanned_tile(plan_->parts[p]) : before;
-    }
+// Of the groups down to this depth.
+void Search::load_rows(std::size_t depth) {
+  for (std::size_t g = 0; g <= depth; ++g) {
+    const GroupVectors& vectors = *depths_[g].vectors;
+    const auto& dims = vectors.group().dims;
+    for (std::size_t i = 0; i < dims.size(); ++i) rows_[static_cast<std::size_t>(dims[i])] = vectors.row(depths_[g].vector, i);
   }
 }
 
-// Whether the tiles can still fit when the groups further in take their smallest extents.
-bool Search::fits(std::size_t depth) const {
-  const Depth& here = depths_[depth];
-  const auto& parts = plan_->parts;
-  for (std::size_t p = 0; p < parts.size();) {
-    const int level = parts[p].level;
-    Count need = 0;
-    for (; p < parts.size() && parts[p].level == level; ++p) {
-      const auto t = static_cast<std::size_t>(parts[p].tensor);
-      const auto& packing = settings_.packings[t][static_cast<std::size_t>(packing_[t])];
-      need += ceil_div(here.chosen[p] * here.rest_tile[p], packing.elements_per_word[static_cast<std::size_t>(level)]);
+// Whether the tiles can still fit when the groups further in take their smallest extents. Chosen tiles are left as they are where
+// they do not.
+bool Search::choose(std::size_t depth, int vector) {
+  Depth& here = depths_[depth];
+  here.vector = vector;
+  if (!plan_->is_plain) load_rows(depth);
+  const Count* tiles = here.vectors->tiles(vector);
+  const Count* before = depth == 0 ? nullptr : depths_[depth - 1].chosen.data();
+  Count need = 0;
+  for (std::size_t p = 0; p < here.chosen.size(); ++p) {
+    const WordRule& rule = words_[p];
+    Count tile = before == nullptr ? 1 : before[p];
+    if (rule.is_regular) {
+      tile *= tiles[p];
+    } else if ((plan_->completed[depth] >> rule.tensor & 1U) != 0) {
+      tile = spanned_tile(plan_->parts[p]);
     }
-    if (need > *problem_.parts.arch.level(level).capacity_words) return false;
+    here.chosen[p] = tile;
+    tile *= here.rest_tile[p];
+    need += rule.shift >= 0 ? (tile + rule.elements - 1) >> rule.shift : ceil_div(tile, rule.elements);
+    if (!rule.is_last) continue;
+    if (need > rule.capacity_words) return false;
+    need = 0;
   }
   return true;
 }
@@ -345,18 +358,16 @@ Count Search::spanned_tile(const TilePart& part) const {
 
 void Search::descend(std::size_t depth, double spent_pj) {
   const Depth& here = depths_[depth];
-  const auto bucket = static_cast<std::size_t>(here.bucket);
-  for (int e = here.priced->begin[bucket]; e < here.priced->begin[bucket + 1] && !halted_; ++e) {
+  for (int e = here.priced->begin[here.bucket]; e < here.priced->begin[here.bucket + 1] && !halted_; ++e) {
     const double energy = spent_pj + here.priced->cost[static_cast<std::size_t>(e)];
     if (energy + here.rest_pj > limit_pj_) {
       ++effort_->cut;
       return;
     }
     if ((++nodes_ & 0x3FF) == 0 && stop_.stop_requested()) halted_ = true;
-    choose(depth, here.priced->vector[static_cast<std::size_t>(e)]);
-    if (!fits(depth)) continue;
+    if (!choose(depth, here.priced->vector[static_cast<std::size_t>(e)])) continue;
     const double room = limit_pj_ - energy - here.rest_pj;
-    if (depth == windows_known_ && (overlaps_exceed(room + floor_pj_) || windows_exceed_early(room))) {
+    if (depth == plan_->windows_known && (overlaps_exceed(room + floor_pj_) || windows_exceed_early(room))) {
       ++effort_->cut;
       continue;
     }
@@ -395,31 +406,28 @@ bool Search::windows_exceed(double room_pj) {
 }
 
 void Search::visit_leaf(double energy_pj) {
+  if (plan_->is_plain) load_rows(depths_.size() - 1);
   if (windows_exceed(limit_pj_ - energy_pj)) {
     ++effort_->cut;
     return;
   }
-  std::uint64_t factorization = 0;
-  for (int d = problem_.parts.num_dims(); d-- > 0;) factorization = factorization * problem_.num_rows(d) + rows_[static_cast<std::size_t>(d)];
-  if (!visited_[plan_->keep.index].insert(factorization).second) return;
-  leaf_.update_best(rows_.data(), plan_->keep, class_, best_);
+  leaf_.update_best(rows_.data(), plan_->keep, best_);
   limit_pj_ = best_.energy_limit(cycles_);
   halted_ = stop_.stop_requested() || (priced_limit_ > 0 && leaf_.priced() >= priced_limit_);
 }
 
-Best Search::solve(std::size_t setting_class, const std::vector<Position>& seeds, Count budget, const std::stop_token& stop, Effort& effort) {
-  class_ = setting_class;
-  packing_ = settings_.classes[class_];
-  mac_ = settings_.class_mac[class_];
+Best Search::solve(std::size_t setting_class, Count budget, const std::stop_token& stop, Effort& effort) {
+  packing_ = settings_.classes[setting_class];
+  mac_ = settings_.class_mac[setting_class];
   best_ = Best(options_.objective);
   effort_ = &effort;
   stop_ = stop;
   halted_ = stop.stop_requested();
   const Count priced_before = leaf_.priced();
   priced_limit_ = budget > 0 ? saturating_add(priced_before, budget) : 0;
-  for (auto& set : visited_) set.clear();
+  leaf_.begin_class(setting_class);
   for (std::size_t p = 0; p < plans_.size(); ++p) weigh(p);
-  for (const Position& seed : seeds) leaf_.try_mapping(seed, class_, best_);
+  leaf_.try_known(best_);
   std::vector<Candidate> candidates;
   if (best_.empty() && !halted_) {
     collect(true, candidates);
@@ -446,6 +454,7 @@ Best Search::solve(std::size_t setting_class, const std::vector<Position>& seeds
   }
   effort.priced = leaf_.priced() - priced_before;
   effort.complete = !halted_;
+  for (const auto& point : best_.points()) leaf_.add_known(point.place);
   return best_;
 }
 

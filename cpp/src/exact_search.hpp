@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <stop_token>
-#include <unordered_set>
 #include <vector>
 
 #include "exact_leaf.hpp"
@@ -23,6 +22,7 @@ struct Signature {
   int ratio = 0;               // number of the set of cluster ratios
   std::vector<double> instances;  // [level]: used
   std::vector<double> floor;      // elements that windows move at least, as OverlapBound::add_floor() writes them
+  std::vector<Count> rest_tile;   // [group * tile parts + part]: least product over the groups further in
 };
 
 // Skeletons, lists and signatures of one choice of bypasses.
@@ -38,8 +38,12 @@ struct Plan {
   std::vector<std::vector<double>> ratios;          // [ratio][level]: accesses paid for / accesses made
   std::vector<std::unique_ptr<WindowBound>> windows;    // of inputs without a closed form, compat
   std::vector<std::unique_ptr<OverlapBound>> overlaps;  // the same, default model
+  bool is_plain = true;                                 // no tensor has tiles that are more than products
+  std::vector<std::uint32_t> completed;  // [group]: tensors without plain tiles whose last dims are chosen here
+  std::size_t windows_known = 0;         // group at which all dims of all windows are chosen
 
  private:
+  void find_completed(const Problem& problem);
   void add_floors(const Problem& problem, Signature& signature) const;
   void add_signatures(const Problem& problem, CostModel model, std::size_t group, Signature& signature, std::vector<std::uint64_t>& lanes);
 };
@@ -53,10 +57,10 @@ struct Effort {
 
 class Search {
  public:
-  Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options);
+  Search(const Problem& problem, const SettingTable& settings, const MapperOptions& options, std::size_t most_leaf_bytes = kMostLeafBytes);
 
-  // seeds: mappings to start from. budget: mappings to price, 0 = no limit.
-  Best solve(std::size_t setting_class, const std::vector<Position>& seeds, Count budget, const std::stop_token& stop, Effort& effort);
+  // Starts from what was found for the classes before. budget: mappings to price, 0 = no limit.
+  Best solve(std::size_t setting_class, Count budget, const std::stop_token& stop, Effort& effort);
   [[nodiscard]] Mapping materialize(const Position& position) { return leaf_.materialize(position); }
 
  private:
@@ -72,25 +76,35 @@ class Search {
     int number = 0;
     std::vector<double> weights;
   };
+  // How many words a part of a tile takes, and whether it is the last one of its level.
+  struct WordRule {
+    int tensor = 0;
+    bool is_regular = true;
+    bool is_last = false;
+    int shift = -1;          // elements per word are 1 << shift; -1 if no power of two
+    Count elements = 1;      // per word
+    Count capacity_words = 0;
+  };
   // What a plan's bounds are made of for one class.
   struct PlanWeights {
     std::vector<std::vector<Pricing>> pricings;         // [ratio][group]
     std::vector<std::vector<double>> floor_element_pj;  // [ratio]
     std::vector<double> cycles;                         // [signature]
     std::vector<double> energy_pj;                      // [signature]: constant, and the floor of windows
+    std::vector<WordRule> words;                        // [tile part]
   };
   struct Depth {
-    const GroupLists* lists = nullptr;
+    const GroupVectors* vectors = nullptr;
     const PricedList* priced = nullptr;
-    int bucket = 0;
+    std::size_t bucket = 0;
     double rest_pj = 0;                 // least cost of the groups further in
+    const Count* rest_tile = nullptr;   // [tile part]: least product over the groups not yet chosen
     std::vector<Count> chosen;          // [tile part]: product over the groups chosen so far
-    std::vector<Count> rest_tile;       // [tile part]: least product over the groups not yet chosen
-    std::uint32_t completed = 0;        // tensors without plain tiles whose dims are all chosen here for the first time
+    int vector = 0;                     // chosen here
   };
 
   void weigh(std::size_t plan);
-  [[nodiscard]] const PricedList& priced_list(std::size_t plan, int skeleton, std::size_t group, int ratio);
+  [[nodiscard]] PricedList& priced_list(std::size_t plan, int skeleton, std::size_t group, int ratio);
   void collect(bool only_best, std::vector<Candidate>& out);
   // Compute cycles of the class, and the energy of arithmetic and leakage at least.
   [[nodiscard]] double cycles_of(const Signature& signature) const noexcept { return compute_cycles(signature.steps, mac_.rate); }
@@ -102,8 +116,8 @@ class Search {
   void open(const Candidate& candidate);
   void weigh_windows(const std::vector<double>& ratios);
   void descend(std::size_t depth, double spent_pj);
-  void choose(std::size_t depth, int vector);
-  [[nodiscard]] bool fits(std::size_t depth) const;
+  void load_rows(std::size_t depth);
+  [[nodiscard]] bool choose(std::size_t depth, int vector);
   [[nodiscard]] Count spanned_tile(const TilePart& part) const;
   [[nodiscard]] bool overlaps_exceed(double room_pj);
   [[nodiscard]] bool windows_exceed_early(double room_pj);
@@ -115,10 +129,9 @@ class Search {
   const MapperOptions& options_;
   LeafPricer leaf_;
   std::vector<std::unique_ptr<Plan>> plans_;
-  std::map<std::vector<int>, int> pricings_;
+  std::map<std::pair<std::size_t, std::vector<double>>, int> pricings_;  // by group and weights
 
   // Of the class being solved.
-  std::size_t class_ = 0;
   std::vector<int> packing_;
   MacMode mac_;
   std::vector<PlanWeights> weights_;  // [plan]
@@ -128,14 +141,13 @@ class Search {
   std::stop_token stop_;
   bool halted_ = false;
   std::uint64_t nodes_ = 0;
-  std::vector<std::unordered_set<std::uint64_t>> visited_;  // [plan]: factorizations evaluated
 
   // Of the candidate being searched.
   Plan* plan_ = nullptr;
   double cycles_ = 0;
   double limit_pj_ = 0;
   std::vector<std::vector<double>> window_weights_;  // [window][level]
-  std::size_t windows_known_ = 0;                    // depth at which all dims of all windows are chosen
+  const WordRule* words_ = nullptr;                  // [tile part]
   const Signature* signature_ = nullptr;
   const std::vector<double>* overlap_element_pj_ = nullptr;  // as OverlapBound::add_element_energy() writes it
   double floor_pj_ = 0;                              // of the windows, part of the constant energy

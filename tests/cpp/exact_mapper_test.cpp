@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "exact_search.hpp"
 #include "quantloom/mapper.hpp"
 #include "quantloom/mapspace.hpp"
 #include "random_cases.hpp"
@@ -106,6 +107,55 @@ void compare_random_cases(Kind kind, CostModel model) {
     cases += compare(kind, first + i, static_cast<Objective>(i % 5), model, found) ? 1 : 0;
   }
   EXPECT_GT(found, 2 * wanted);
+}
+
+// All classes of a case, one line for each point and one for the effort.
+std::vector<std::string> solve_all(const exact::Problem& problem, const SettingTable& table,
+                                   const MapperOptions& options, std::size_t most_leaf_bytes) {
+  exact::Search search(problem, table, options, most_leaf_bytes);
+  std::vector<std::string> out;
+  for (std::size_t c = 0; c < table.classes.size(); ++c) {
+    exact::Effort effort;
+    const exact::Best best = search.solve(c, 0, {}, effort);
+    for (const auto& point : best.points()) {
+      std::ostringstream line;
+      line << std::hexfloat << point.energy_pj << ' ' << point.cycles << ' '
+           << describe_mapping(problem.parts.arch, problem.parts.workload, search.materialize(point.place));
+      out.push_back(line.str());
+    }
+    out.push_back(std::to_string(effort.priced) + " priced, " + std::to_string(effort.cut) + " cut");
+  }
+  return out;
+}
+
+// Factorizations that were counted for one class serve the others. Where there is no room to remember them, or for a
+// few only, the answers and the effort are the same.
+TEST(ExactMapper, AnswersDoNotDependOnTheRoomForWhatWasCounted) {
+  const int wanted = test::some_of(100);
+  int cases = 0;
+  std::size_t lines = 0;
+  for (std::uint32_t seed = 9'000'000; cases < wanted; ++seed) {
+    CaseMaker maker(seed);
+    const Workload workload = seed % 2 == 0 ? maker.strided_workload() : maker.workload();
+    const Arch arch = seed % 2 == 0 ? maker.wide_arch(workload) : maker.arch(workload);
+    MapperOptions options;
+    options.objective = static_cast<Objective>(seed % 5);
+    options.model = seed % 3 == 0 ? CostModel::compat : CostModel::default_model;
+    const auto settings = maker.settings();
+    try {
+      if (points(Mapspace(arch, workload)) > kLargestSpace || !can_optimize_exactly(arch, workload, options)) continue;
+    } catch (const Error& error) {
+      continue;
+    }
+    SCOPED_TRACE(seed);
+    const exact::Problem problem(arch, workload, options.selection);
+    const SettingTable table = group_settings(arch, workload, settings, options);
+    const std::vector<std::string> expected = solve_all(problem, table, options, exact::kMostLeafBytes);
+    for (const std::size_t bytes : {0, 3000}) EXPECT_EQ(solve_all(problem, table, options, bytes), expected);
+    lines += expected.size();
+    ++cases;
+  }
+  EXPECT_GT(lines, static_cast<std::size_t>(3 * wanted));
 }
 
 TEST(ExactMapper, AgreesWithTheExhaustiveMapperOnRandomCases) { compare_random_cases(Kind::layers, CostModel::compat); }
