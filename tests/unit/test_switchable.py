@@ -142,7 +142,7 @@ def test_the_best_cheap_rung_is_the_default_but_for_weights_that_are_switchable_
     assert config.accuracy_method is None
     assert assemble.with_method(config).accuracy_method == "switchable+bn"
     assert assemble.with_method(assemble.demo_config()).accuracy_method == "ptq+bn"
-    for method in ("ptq+bn", "switchable+bn"):
+    for method in ("ptq+bn", "rounded+bn", "switchable+bn"):
         given = dataclasses.replace(config, accuracy_method=method)
         assert assemble.with_method(given) == given
         assert assemble.with_method(dataclasses.replace(given, checkpoint="demo")).accuracy_method == method
@@ -250,7 +250,7 @@ def test_a_training_that_fails_says_what_to_do(tmp_path):
     with torch.no_grad():
         next(p for name, p in traced.graph_module.named_parameters() if name.endswith("bias")).fill_(float("nan"))
     makers = RungMakers(REAL, traced, toy_splits_of(400), inputs.evaluator, None)
-    with pytest.raises(QuantError, match=r"cannot choose scales: (.|\n)*; or decide by .* accuracy_method ptq"):
+    with pytest.raises(QuantError, match=r"cannot choose scales: (.|\n)*; or decide by .* accuracy_method rounded"):
         makers.switchable().train(problem, tmp_path, lambda *told: None)
 
 

@@ -100,7 +100,7 @@ class _EvaluatorMaker:
         traced, data = load_network_and_data(
             config.model, checkpoint=config.checkpoint, data=config.data, threads=threads
         )
-        return PtqEvaluator(traced, data)
+        return PtqEvaluator(traced, data, rounds=config.accuracy_method == "rounded+bn")
 
 
 def demo_config() -> SearchConfig:
@@ -224,7 +224,7 @@ def _calibrated(
     from quantloom.quant.ptq import PtqEvaluator
     from quantloom.quant.sensitivity import fisher_table
 
-    evaluator = PtqEvaluator(traced, data, config=ptq)
+    evaluator = PtqEvaluator(traced, data, config=ptq, rounds=config.accuracy_method == "rounded+bn")
     sensitivity = None
     if config.seeds:
         # sums in torch differ in the last digits with the number of threads; seeds and their certificates must not

@@ -107,7 +107,7 @@ class RungMakers:
             )
         except QuantError as error:
             message = f"weights could not be trained for all candidates: {error.message}"
-            hint = "or decide by the weights as they are: accuracy_method ptq+bn"
+            hint = "or decide by the weights as they are: accuracy_method rounded+bn"
             raise QuantError(message, hint=hint if error.hint is None else f"{error.hint}; {hint}") from error
         finally:
             torch.set_num_threads(before)

@@ -73,7 +73,8 @@ def add_parser(commands: Subparsers) -> Parser:
         metavar="NAME",
         type=choice("accuracy method", ACCURACY_METHODS),
         help="what the search decides by: switchable+bn (train weights for all candidates first; the default but for "
-        "the demo's weights, which are such) or ptq+bn (the weights as they are)",
+        "the demo's weights, which are such), rounded+bn (the weights as they are, rounded for the least error of what "
+        "layers compute) or ptq+bn (each weight rounded to the nearest)",
     )
     parser.add_argument(
         "--promote",

@@ -36,9 +36,10 @@ RivalName = Literal["memory_only", "random", "no_synergy"]
 """A search to compare with. memory_only: blind to the accelerator, for weight memory. random: bits drawn at random.
 no_synergy: on mappings fixed to the best ones at 8 bits."""
 
-AccuracyMethod = Literal["ptq+bn", "switchable+bn"]
+AccuracyMethod = Literal["ptq+bn", "rounded+bn", "switchable+bn"]
 """A rung of the ladder of accuracies that a search can decide by. ptq+bn: the weights as they are, quantized,
-normalisation statistics taken anew. switchable+bn: the same with weights that are first trained for all candidates."""
+normalisation statistics taken anew. rounded+bn: the same, weights rounded for the least error of what each layer
+computes, not each to the nearest. switchable+bn: the same with weights that are first trained for all candidates."""
 
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 SAMPLERS: Final[tuple[SamplerName, ...]] = get_args(SamplerName)

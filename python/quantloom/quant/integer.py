@@ -157,8 +157,8 @@ class _Interpreter(fx.Interpreter):
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         module = self.fetch_attr(target)
         if isinstance(module, QuantizedLayer):
-            weights = _weight_codes(module.quantizer, cast("Tensor", module.layer.weight))
-            value = _layer(module.layer, args[0], weights, cast("Tensor | None", module.layer.bias), module.norm)
+            given, bias = module.tensors()
+            value = _layer(module.layer, args[0], _weight_codes(module.quantizer, given), bias, module.norm)
             if module.activation is not None:
                 value = _clip(value, 0.0, 6.0 if isinstance(module.activation, nn.ReLU6) else None)
             return value if module.output is None else self._store(module.output, value)

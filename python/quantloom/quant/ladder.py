@@ -47,7 +47,7 @@ __all__ = [
     "spearman",
 ]
 
-RUNGS = ("fisher", "ptq", "ptq+bn", "switchable+bn", "qat-short", "qat")
+RUNGS = ("fisher", "ptq", "ptq+bn", "rounded+bn", "switchable+bn", "qat-short", "qat")
 """From the cheapest to the one whose accuracies are reported."""
 
 FloatArray = NDArray[np.float64]
@@ -175,8 +175,15 @@ def make_rung(
     network = quantize_for(traced, data.train, assignments)
     if name == "fisher":
         return FisherRung(fisher_table(network, *spread_images(data.train, _SENSITIVITY_IMAGES)))
-    if name in ("ptq", "ptq+bn"):
-        return PtqEvaluator(traced, data, config=config, scheme=network.scheme, reestimates=name == "ptq+bn")
+    if name in ("ptq", "ptq+bn", "rounded+bn"):
+        return PtqEvaluator(
+            traced,
+            data,
+            config=config,
+            scheme=network.scheme,
+            reestimates=name != "ptq",
+            rounds=name == "rounded+bn",
+        )
     message = f"unknown rung `{name}`"
     raise QuantError(message, hint=f"the rungs are {', '.join(RUNGS)}")
 

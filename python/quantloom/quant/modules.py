@@ -182,6 +182,7 @@ class QuantizedLayer(nn.Module):
     as it is. Otherwise it is folded: its factor for each output channel multiplies the quantized weights, which is
     exact because the integer codes stay the same and only the channel's scale changes. Biases stay in full precision,
     as accumulators do.
+    Weights rounded in another way than each to the nearest (use_instead) take the place of the layer's own.
     activation, output: the rectifier behind that and the quantizer of the stored tensor. Without gradients both are
     one rounding and one clamp, in place: rectifying before or after rounding to a grid with 0 is the same.
     """
@@ -201,6 +202,7 @@ class QuantizedLayer(nn.Module):
         self.norm = norm
         self.activation = activation
         self.output = output
+        self._instead: dict[int, tuple[Tensor, Tensor]] = {}
         self._is_pointwise = (
             isinstance(layer, nn.Conv2d)
             and layer.kernel_size == layer.stride == (1, 1)
@@ -210,8 +212,8 @@ class QuantizedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: what the layer reads. Returns the tensor that is stored."""
-        weights = self.quantizer(self.layer.weight)
-        bias = cast("Tensor | None", self.layer.bias)
+        weights, bias = self.tensors()
+        weights = self.quantizer(weights)
         is_quantized = self.output is not None and self.output.selected_bits is not None
         if self.norm is not None and (self.norm.training or self.norm.running_var is None):
             out = self._run(x, weights, bias)
@@ -222,6 +224,23 @@ class QuantizedLayer(nn.Module):
         if is_quantized and not torch.is_grad_enabled():
             return self._run_in_codes(x, weights, factor, bias)
         return self._store(self._run(x, weights if factor is None else weights * _by_channel(factor, weights), bias))
+
+    def tensors(self) -> tuple[Tensor, Tensor | None]:
+        """The weights that the width in force quantizes, and the bias that belongs to them."""
+        weights, bias = cast("Tensor", self.layer.weight), cast("Tensor | None", self.layer.bias)
+        bits = self.quantizer.selected_bits
+        if bits is None or bits not in self._instead:
+            return weights, bias
+        weights, shift = self._instead[bits]
+        return weights, shift if bias is None else bias + shift
+
+    def use_instead(self, bits: int, weights: Tensor, shift: Tensor) -> None:
+        """Take other weights, which lie on the grid of a width, whenever it is in force. shift: added to the bias."""
+        self._instead[bits] = weights, shift
+
+    def use_own(self) -> None:
+        """Forget what use_instead() gave."""
+        self._instead.clear()
 
     def _run_in_codes(self, x: Tensor, weights: Tensor, factor: Tensor | None, bias: Tensor | None) -> Tensor:
         """The layer computed in units of the output's scale, then rounded and clamped in place."""

@@ -78,6 +78,7 @@ class QuantizedNetwork(nn.Module):
         activations.
         """
         self.set_float()
+        self.forget_rounding()
         for quantizer, weights in zip(self.weight_quantizers, self.weights, strict=True):
             quantizer.calibrate(weights.detach())
 
@@ -154,10 +155,17 @@ class QuantizedNetwork(nn.Module):
         if not self.is_calibrated:
             message = "the network has no scales yet"
             raise QuantError(message, hint="calibrate the network before learning its scales")
+        self.forget_rounding()
         learned = [parameter for quantizer in self._quantizers for parameter in quantizer.learns(on=on)]
         scales = [quantizer.scale(bits) for quantizer in self._quantizers for bits in quantizer.bits]
         self._learned_scales = scales if on else []
         return learned
+
+    def forget_rounding(self) -> None:
+        """Round each weight to the nearest again: after round_weights(), when weights or scales become others."""
+        for module in self.graph_module.modules():
+            if isinstance(module, QuantizedLayer):
+                module.use_own()
 
     def keep_scales_positive(self) -> None:
         """Undo what a step of an optimizer may have done to learned scales: they must stay above 0."""
@@ -285,6 +293,7 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in named_tensors(module).items():
             tensor.copy_(tensors[name])
     if isinstance(module, QuantizedNetwork):
+        module.forget_rounding()
         for quantizer in (*module.weight_quantizers, *module.activation_quantizers):
             quantizer.is_calibrated = True
         module.keep_statistics()

@@ -210,11 +210,11 @@ class _Exporter:
         return self._function_node(node, name, sources)
 
     def _layer(self, node: fx.Node, layer: QuantizedLayer, source: str) -> str:
-        bias = cast("Tensor | None", layer.layer.bias)
+        given, bias = layer.tensors()
         factor = None
         if layer.norm is not None:
             factor, bias = fold_normalisation(layer.norm, bias)
-        weights = self._weights(f"{node.name}_weights", layer.quantizer, cast("Tensor", layer.layer.weight), factor)
+        weights = self._weights(f"{node.name}_weights", layer.quantizer, given, factor)
         rest = layer.activation is not None or layer.output is not None
         name = self._compute(node.name + ("_sum" if rest else ""), layer.layer, source, weights, bias)
         if layer.activation is not None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from quantloom.errors import DataError
 from quantloom.quant.data import DataSplits, first_images, spread_images
 from quantloom.quant.network import QuantizedNetwork
+from quantloom.quant.rounding import round_weights
 from quantloom.quant.scheme import QuantScheme
 from quantloom.workload.from_torch import TracedModel
 from quantloom.workload.network import BitAssignment
@@ -56,16 +57,19 @@ class PtqEvaluator:
         config: PtqConfig | None = None,
         scheme: QuantScheme | None = None,
         reestimates: bool = True,
+        rounds: bool = False,
         trained: QuantizedNetwork | None = None,
     ) -> None:
         """Prepare the splits and calibrate. Raises DataError if the data does not fit the network, QuantError.
 
-        reestimates: False keeps the float network's statistics, to see what taking them anew is worth. trained: a
-        network of the same trace that train_switchable() prepared, to be used as it is.
+        reestimates: False keeps the float network's statistics, to see what taking them anew is worth. rounds: the
+        weights are rounded by round_weights(), not each to the nearest. trained: a network of the same trace that
+        train_switchable() prepared, to be used as it is.
         """
         self.config = PtqConfig() if config is None else config
         self.network = QuantizedNetwork(traced, scheme) if trained is None else trained
-        self.name = ("ptq" if trained is None else "switchable") + ("+bn" if reestimates else "")
+        method = "switchable" if trained is not None else "rounded" if rounds else "ptq"
+        self.name = f"{method}+bn" if reestimates else method
         self._reestimates = reestimates
         check_fit(traced, data)
         calibration_images, _ = _prepare(*spread_images(data.train, self.config.calibration_images))
@@ -80,6 +84,8 @@ class PtqEvaluator:
         self._float_accuracy = accuracy_of(self._float, *self._validation, batch=self.config.batch)
         if trained is None:
             self.network.calibrate(calibration_images)
+            if rounds:
+                round_weights(self.network, calibration_images)
 
     def float_accuracy(self) -> float:
         """Share of right answers of the float network on the validation split, 0..1."""

@@ -10,7 +10,7 @@
     output_bits: searched                 # instead of 8
     compare: [memory_only, no_synergy]    # and random: other searches in the same run
     rules: {weights: {first: 8, last: 8}} # see search_rules.py
-    accuracy_method: ptq+bn               # instead of switchable+bn, which trains first
+    accuracy_method: rounded+bn           # instead of switchable+bn, which trains first
     charge_operators: true                # the traffic of pooling, additions, ... counts in the energy
 
 Only `model` and `arch` are needed. All keys are the fields of search/config.py, which says what they mean.
