@@ -41,7 +41,7 @@ def load_network_and_data(
     """
     if model.partition(":")[0].endswith((".yaml", ".yml")):
         message = f"{model}: a network file has no weights, so its accuracy cannot be measured"
-        hint = "give an ONNX file, a model of the zoo with a checkpoint, or package.module:function"
+        hint = "give an ONNX or TFLite file, a model of the zoo with a checkpoint, or package.module:function"
         raise SearchError(message, hint=hint)
     # torch's OpenMP reads this when it is loaded. Its threads otherwise spin while they wait for each other: on two
     # cores that other processes used too, one accuracy of the demo cost 10 s of CPU instead of 1 s.
