@@ -113,6 +113,24 @@ def test_a_network_can_be_trained_from_nothing(quantloom: Run, directory: Path) 
     assert not (directory / "out" / "weights.pt").exists()
 
 
+def test_without_training_weights_are_rounded_for_what_layers_compute(quantloom: Run, directory: Path) -> None:
+    (directory / "rounded_toys.py").write_text(TOY)
+    arguments = ["quantize", "rounded_toys:net:input=28,channels=1", "--bits", "a8w2", "--data", "demo"]
+    done = quantloom(*arguments, "--float-epochs", "2", "--epochs", "0", "-o", "out", "--json")
+    assert done.code == 0, done.err
+    assert done.json["validation"] > done.json["ptq_validation"] + 0.02
+    assert done.json["onnx_top1"] > 0.99
+    assert done.json["integer_top1"] == 1
+
+
+def test_weights_that_know_few_bits_stay_rounded_to_the_nearest(quantloom: Run, directory: Path) -> None:
+    arguments = ["quantize", DEMO_MODEL, "--bits", "a8w2", *DEMO, "--epochs", "0", "-o", "out"]
+    done = quantloom(*arguments)
+    assert done.code == 0, done.err
+    rows = {line[:35].strip(): line[35:].split() for line in done.out.splitlines()}
+    assert rows["rounded for the layers, if better"] == rows["quantized, statistics anew"]
+
+
 def test_the_seed_is_that_of_the_first_weights_too() -> None:
     import torch
 

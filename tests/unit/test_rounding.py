@@ -18,7 +18,7 @@ from quantloom.quant.integer import compare_with_integers
 from quantloom.quant.network import QuantizedNetwork, load_tensors, named_tensors
 from quantloom.quant.onnx_export import export_onnx, run_onnx
 from quantloom.quant.ptq import PtqConfig, PtqEvaluator
-from quantloom.quant.rounding import round_rows, round_weights
+from quantloom.quant.rounding import keep_rounded, round_rows, round_weights
 from quantloom.quant.scheme import QuantScheme
 from quantloom.workload.from_torch import trace
 from quantloom.workload.network import BitAssignment
@@ -144,6 +144,20 @@ def test_it_is_forgotten_where_weights_or_scales_become_others(network: Quantize
         assert error(network, 3, images) < before
         forget()
         assert error(network, 3, images) == before
+
+
+def test_rounded_weights_can_be_made_those_of_the_network(network: QuantizedNetwork) -> None:
+    images = smooth_images(64)
+    round_weights(network, images)
+    with pytest.raises(QuantError, match="the network computes in float"):
+        keep_rounded(network)
+    network.set_bits(BitAssignment.uniform(network.network, 3))
+    with torch.no_grad():
+        before = network(images)
+        keep_rounded(network)
+        torch.testing.assert_close(network(images), before, rtol=0, atol=1e-5)
+        network.forget_rounding()
+        torch.testing.assert_close(network(images), before, rtol=0, atol=1e-5)
 
 
 def test_threads_do_not_change_it(network: QuantizedNetwork) -> None:

@@ -64,7 +64,7 @@ def add_parser(commands: Subparsers) -> Parser:
 def _add_training(parser: Parser) -> None:
     whole, share, part, rate = count_from(0), _number(0, 1), _number(0.01, 1), _number(1e-9, 1e3)
     for name, kind, text in (
-        ("--epochs", whole, "epochs of training with these bits; 0 only quantizes (default: 2)"),
+        ("--epochs", whole, "epochs of training with these bits; 0 only rounds the weights with care (default: 2)"),
         ("--float-epochs", whole, "first train the float network, from scratch or a checkpoint (default: 0)"),
         ("--batch", count_from(2), "images in a step (default: 128)"),
         ("--learning-rate", rate, "its peak, with these bits (default: 0.04)"),
@@ -212,13 +212,13 @@ def _print(
         return
     table = TextTable(columns=[Column(title=""), *(Column(title=t, align="right") for t in ("validation %", "test %"))])
     epochs = f"{settings.epochs} epoch{'s' if settings.epochs != 1 else ''}"
+    made = f"trained with these bits, {epochs}" if settings.epochs else "rounded for the layers, if better"
     for name, validation, test in (
         ("float", result.float_validation, result.float_test),
         ("quantized, statistics anew", result.ptq_validation, result.ptq_test),
-        (f"trained with these bits, {epochs}", result.validation, result.test),
+        (made, result.validation, result.test),
     ):
-        if settings.epochs or not name.startswith("trained"):
-            table.add(name, f"{100 * validation:.2f}", f"{100 * test:.2f}")
+        table.add(name, f"{100 * validation:.2f}", f"{100 * test:.2f}")
     lines = [bold(traced.network.name), f"data: {data.description}", "", *table.lines(), ""]
     if result.onnx_top1 is not None:
         lines.append(

@@ -25,6 +25,7 @@ from quantloom.quant.network import QuantizedNetwork
 from quantloom.quant.onnx_export import export_onnx, is_onnx_installed, run_onnx
 from quantloom.quant.ptq import accuracy_of, check_fit
 from quantloom.quant.qat import QAT_DEFAULTS, quantize_for, train_bits
+from quantloom.quant.rounding import keep_rounded, round_weights
 from quantloom.quant.scheme import QuantScheme
 from quantloom.quant.train import Progress, TrainConfig, find_device, train_float
 from quantloom.quant.training_state import StateFile
@@ -51,9 +52,10 @@ _BATCH = 250
 class JobSettings:
     """What a job's result depends on, besides bits and the code. Raises QuantError like TrainConfig.
 
-    epochs: of quantization-aware training; 0 only quantizes and takes statistics anew. float_epochs: of training the
-    float network beforehand; 0 takes its weights as they are. Learning rates are peaks. safetensors: the trained
-    weights are written in that format instead of torch's. The others as in TrainConfig and QuantScheme.
+    epochs: of quantization-aware training. 0 rounds the weights by round_weights(), or each to the nearest if that is
+    more accurate on the validation split, and takes statistics anew. float_epochs: of training the float network
+    beforehand; 0 takes its weights as they are. Learning rates are peaks. safetensors: the trained weights are written
+    in that format instead of torch's. The others as in TrainConfig and QuantScheme.
     """
 
     model: str
@@ -107,7 +109,7 @@ class JobSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
     """Accuracies in 0..1 on the validation and test splits, of the float network, after post-training quantization
-    with statistics taken anew, and after training.
+    with statistics taken anew, and after training, or, without any, with weights rounded by round_weights().
 
     onnx_top1: share of the test images with the same largest logit in onnxruntime; None if it is not installed.
     integer_top1, integer_images: the same for the integer network, on so many test images; None if an operator has no
@@ -195,14 +197,27 @@ def run_job(
     network.set_float()
     float_validation, float_test = accuracies()
     network.set_bits(assignment)
-    network.reestimate(spread_images(data.train, min(_STATISTICS_IMAGES, length_of(data.train)))[0])
+    statistics_images = spread_images(data.train, min(_STATISTICS_IMAGES, length_of(data.train)))[0]
+    network.reestimate(statistics_images)
     ptq_validation, ptq_test = accuracies()
     if settings.epochs:
         network.set_bits(assignment)  # training starts from the float network's statistics
         state = StateFile(directory / "training.state")
         train_bits(network, data.train, settings.training(), state=state, device=device, progress=progress)
         network.to("cpu")
-    trained_validation, trained_test = accuracies()
+        trained_validation, trained_test = accuracies()
+    else:
+        round_weights(network, statistics_images)
+        network.set_bits(assignment)
+        network.reestimate(statistics_images)
+        trained_validation, trained_test = accuracies()
+        if trained_validation >= ptq_validation:
+            keep_rounded(network)
+        else:  # weights that were trained for few bits are best as they are
+            network.forget_rounding()
+            network.set_bits(assignment)
+            network.reestimate(statistics_images)
+            trained_validation, trained_test = ptq_validation, ptq_test
     save_checkpoint(directory / settings.weights_file, network)
     onnx_top1, integer_top1, notes = _check_exports(directory, network, test[0])
     result = JobResult(

@@ -232,11 +232,20 @@ class QuantizedLayer(nn.Module):
         if bits is None or bits not in self._instead:
             return weights, bias
         weights, shift = self._instead[bits]
-        return weights, shift if bias is None else bias + shift
+        return weights, None if bias is None else bias + shift
 
     def use_instead(self, bits: int, weights: Tensor, shift: Tensor) -> None:
-        """Take other weights, which lie on the grid of a width, whenever it is in force. shift: added to the bias."""
+        """Take other weights, which lie on the grid of a width, whenever it is in force. shift: added to a bias."""
         self._instead[bits] = weights, shift
+
+    def keep(self) -> None:
+        """Make tensors() of the width in force the layer's own, and forget the rest."""
+        weights, bias = self.tensors()
+        with torch.no_grad():
+            cast("Tensor", self.layer.weight).copy_(weights)
+            if bias is not None:
+                cast("Tensor", self.layer.bias).copy_(bias)
+        self.use_own()
 
     def use_own(self) -> None:
         """Forget what use_instead() gave."""

@@ -4,8 +4,8 @@ Nearest rounding treats weights one by one. But a layer's inputs vary together, 
 taken back by the weights that are not rounded yet: each weight in turn is rounded to the nearest, and the others move
 to where the expected squared error of the output is least. This is GPTQ's way (arXiv 2210.17323, algorithm 1) to do
 optimal brain quantization (arXiv 2208.11580, equation 2), for what AdaRound (arXiv 2004.10568) learns by gradients.
-What is left of the mean error goes into the bias (arXiv 1906.04721, section 4.2). Inputs are those of the float
-network, so each layer and width is rounded once, whatever bits the others have.
+What is left of the mean error goes into the bias, if there is one (arXiv 1906.04721, section 4.2). Inputs are those of
+the float network, so each layer and width is rounded once, whatever bits the others have.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from quantloom.errors import QuantError
 from quantloom.quant.modules import QuantizedLayer
 from quantloom.quant.network import QuantizedNetwork
 
-__all__ = ["round_rows", "round_weights"]
+__all__ = ["keep_rounded", "round_rows", "round_weights"]
 
 _MOST_INPUTS = 8192  # of one output; the weights of layers with more stay rounded to the nearest
 _DAMPING = 0.01  # of the mean variance, added to each: as GPTQ has it
@@ -50,6 +50,16 @@ def round_weights(network: QuantizedNetwork, images: Tensor) -> None:
                 _round_layer(layer, mean, covariance)
     finally:
         torch.set_num_threads(threads)
+
+
+def keep_rounded(network: QuantizedNetwork) -> None:
+    """Make the rounded weights of the bits in force those of the network, to be stored. Raises QuantError in float."""
+    if network.assignment is None:
+        message = "the network computes in float"
+        raise QuantError(message, hint="set bits: each width has rounded weights of its own")
+    for module in network.graph_module.modules():
+        if isinstance(module, QuantizedLayer):
+            module.keep()
 
 
 def round_rows(weights: Tensor, scale: Tensor, low: Tensor, high: Tensor, covariance: Tensor) -> Tensor:
