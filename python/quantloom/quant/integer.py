@@ -206,7 +206,7 @@ def _rescale(terms: Sequence[_Term], scale: Tensor) -> Tensor:
     bias = sum((term.bias / scale for term in terms if term.bias is not None), torch.zeros((), dtype=torch.float64))
     largest = torch.stack([ratio.abs().max() for ratio in ratios]).max() if len(terms) > 1 else ratios[0].abs()
     shift = torch.minimum(_shift_below(largest, _FACTOR_BITS), _shift_below(bias.abs(), _BIAS_BITS)).clamp(1, 61)
-    total = torch.ldexp(bias.expand(torch.broadcast_shapes(bias.shape, shift.shape)), shift).round().long()
+    total = torch.ldexp(bias + torch.zeros_like(shift), shift).round().long()
     for term, ratio in zip(terms, ratios, strict=True):
         total = total + term.values.long() * torch.ldexp(ratio, shift).round().long()
     half = 1 << (shift - 1)
