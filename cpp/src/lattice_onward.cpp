@@ -1,6 +1,7 @@
 #include "lattice_onward.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 namespace quantloom::lattice {
@@ -439,18 +440,25 @@ const std::vector<Onward::Range>& Onward::fitting(std::size_t state, std::size_t
   }
   std::vector<Range>& out = fitting_[set];
   if (!out.empty()) return out;
-  Row unfit(shapes_, 0.0);
+  Bits unfit((shapes_ + 63) / 64, 0);
   for (std::size_t t = 0; t < tensors_; ++t) {
     const std::size_t copy = copy_in(state, t);
-    for (std::size_t s = 0; s < shapes_ && copy < below(t, level); ++s) unfit[s] += unfit_[t][copy][s];
+    for (std::size_t i = 0; i < unfit.size() && copy < below(t, level); ++i) unfit[i] |= unfit_bits_[t][copy][i];
   }
-  for (std::uint32_t s = 0; s < shapes_; ++s) {
-    if (unfit[s] > 0) continue;
-    if (!out.empty() && out.back().end == s) {
-      ++out.back().end;
-    } else {
-      out.push_back({s, s + 1});
+  const auto shapes = static_cast<std::uint32_t>(shapes_);
+  // The first shape from s on that is unfit, or fits: 64 at a time.
+  const auto find = [&](std::uint32_t s, bool is_unfit) {
+    while (s < shapes) {
+      const std::uint64_t rest = (is_unfit ? unfit[s / 64] : ~unfit[s / 64]) >> s % 64;
+      if (rest != 0) return std::min(shapes, s + static_cast<std::uint32_t>(std::countr_zero(rest)));
+      s = (s / 64 + 1) * 64;
     }
+    return shapes;
+  };
+  for (std::uint32_t s = find(0, false); s < shapes;) {
+    const std::uint32_t end = find(s, true);
+    out.push_back({s, end});
+    s = find(end, false);
   }
   return out;
 }
@@ -459,15 +467,19 @@ void Onward::find_unfit() {
   fitting_.assign(open_stride_[tensors_ - 1] * (copies_[tensors_ - 1].size() + 1), {});
   words_.resize(tensors_);
   unfit_.resize(tensors_);
+  unfit_bits_.resize(tensors_);
   for (std::size_t t = 0; t < tensors_; ++t) {
     words_[t].assign(copies_[t].size(), std::vector<Count>(shapes_, 0));
     unfit_[t].assign(copies_[t].size(), Row(shapes_, 0.0));
+    unfit_bits_[t].assign(copies_[t].size(), Bits((shapes_ + 63) / 64, 0));
     for (std::size_t c = 0; c < copies_[t].size(); ++c) {
       const std::size_t level = copies_[t][c];
       const auto& capacity = problem_.parts.arch.level(static_cast<int>(level)).capacity_words;
       for (std::size_t s = 0; s < shapes_ && capacity; ++s) {
-        words_[t][c][s] = least_words(t, level, s);
-        if (words_[t][c][s] > *capacity) unfit_[t][c][s] = kInfinity;
+        words_[t][c][s] = std::min(least_words(t, level, s), *capacity + 1);
+        if (words_[t][c][s] <= *capacity) continue;
+        unfit_[t][c][s] = kInfinity;
+        unfit_bits_[t][c][s / 64] |= std::uint64_t{1} << s % 64;
       }
     }
   }
@@ -490,6 +502,7 @@ void Onward::drop_unfit(std::size_t level) {
   const auto& capacity = problem_.parts.arch.level(inner).capacity_words;
   if (!capacity) return;
   std::vector<Row> excess(std::size_t{1} << tensors_);  // [tensors]: infinite where they do not fit
+  std::vector<Count> sum(shapes_);
   for (std::size_t state = 0; state < states_; ++state) {
     if (is_live_[level][state] == 0) continue;
     std::size_t set = 0;
@@ -499,14 +512,14 @@ void Onward::drop_unfit(std::size_t level) {
     if (set == 0) continue;
     Row& here = excess[set];
     if (here.empty()) {
-      here.assign(shapes_, 0.0);
-      for (std::size_t s = 0; s < shapes_; ++s) {
-        Count sum = 0;
-        for (std::size_t t = 0; t < tensors_; ++t) {
-          if ((set >> t & 1U) != 0) sum = saturating_add(sum, words_[t][copy_in(state, t)][s]);
-        }
-        if (sum > *capacity) here[s] = kInfinity;
+      std::fill(sum.begin(), sum.end(), 0);
+      for (std::size_t t = 0; t < tensors_; ++t) {
+        if ((set >> t & 1U) == 0) continue;
+        const std::vector<Count>& words = words_[t][copy_in(state, t)];
+        for (std::size_t s = 0; s < shapes_; ++s) sum[s] += words[s];
       }
+      here.resize(shapes_);
+      for (std::size_t s = 0; s < shapes_; ++s) here[s] = sum[s] > *capacity ? kInfinity : 0;
     }
     double* to = tables_[level].data() + state * shapes_;
     for (std::size_t s = 0; s < shapes_; ++s) to[s] += here[s];

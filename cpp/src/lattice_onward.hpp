@@ -58,6 +58,7 @@ class Onward {
 
  private:
   using Row = std::vector<double>;
+  using Bits = std::vector<std::uint64_t>;  // one for each shape
   struct Link {
     double slope = 0;
     double fixed = 0;
@@ -138,8 +139,9 @@ class Onward {
   // Rows that can be part of a chain within the limit. Others are never written nor read: they count as infinite.
   double limit_pj_ = 0;
   std::vector<Row> least_links_;            // [tensor][copy * copies + next copy]: if it moves as little as any tile lets it
-  std::vector<std::vector<std::vector<Count>>> words_;  // [tensor][copy][shape]: at least, of a tile in a level with a capacity
+  std::vector<std::vector<std::vector<Count>>> words_;  // [tensor][copy][shape]: at least, of a tile in a level with a capacity; one above that at most
   std::vector<std::vector<Row>> unfit_;     // [tensor][copy][shape]: infinite where the tile does not fit
+  std::vector<std::vector<Bits>> unfit_bits_;  // [tensor][copy]: the same
   std::vector<std::vector<Row>> within_;    // [tensor][copy][shape]: what it hands in, at least
   std::vector<std::vector<Row>> inside_;    // [tensor][copy that a state names][shape]: what lies inside of a level
   std::vector<Row> least_inside_;           // [tensor][copy]: of it, whatever the shape

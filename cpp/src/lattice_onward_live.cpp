@@ -196,12 +196,16 @@ void Onward::reach_from(std::size_t level, std::size_t next, std::vector<char>& 
 
 // The least of each row. A row is live if any entry is within the limit together with what lies inside of it.
 void Onward::measure(std::size_t level) {
+  static_assert(kMaxLatticeTensors == 4);
+  const Row nothing(shapes_, 0.0);
+  std::array<const double*, kMaxLatticeTensors> inside{};
+  inside.fill(nothing.data());
   for (std::size_t state = 0; state < states_; ++state) {
     if (is_live_[level][state] == 0) continue;
-    Row inside = inside_[0][copy_in(state, 0)];
-    for (std::size_t t = 1; t < tensors_; ++t) add_to(inside, inside_[t][copy_in(state, t)]);
+    for (std::size_t t = 0; t < tensors_; ++t) inside[t] = inside_[t][copy_in(state, t)].data();
     const double* row = tables_[level].data() + state * shapes_;
-    is_live_[level][state] = is_within(least_of(shapes_, [&](std::size_t s) { return row[s] + inside[s]; })) ? 1 : 0;
+    const double sum = least_of(shapes_, [=](std::size_t s) { return row[s] + (((inside[0][s] + inside[1][s]) + inside[2][s]) + inside[3][s]); });
+    is_live_[level][state] = is_within(sum) ? 1 : 0;
     if (is_live_[level][state] != 0) least_[level][state] = least_of(shapes_, [&](std::size_t s) { return row[s]; });
   }
 }

@@ -92,6 +92,7 @@ void Prices::plan(const Lanes& lanes, bool with_bounds) {
   compute_cycles_ = quantloom::compute_cycles(steps_, mac_.rate);
   if (problem_.window.tensor() >= 0) plan_window(lanes);
   if (!with_bounds) return;
+  plan_copies();
   for (const Way way : {any, with_copy, without_copy}) plan_bounds(way);
 }
 
@@ -212,13 +213,31 @@ double Prices::crowded_moves(int tensor, int level) const {
   return widest == 0 ? once : once * std::max(1.0, irrelevant_extent_[static_cast<std::size_t>(tensor)][l] / widest);
 }
 
+// What a copy costs, whatever lies further out. The accumulator, a copy of the output, lies no further out than the copy.
+void Prices::plan_copies() {
+  const std::size_t slots = static_cast<std::size_t>((problem_.num_levels() + 1) * problem_.num_tensors()) * static_cast<std::size_t>(problem_.num_levels() + 1);
+  taken_.resize(slots);
+  filled_.resize(slots);
+  crowded_moves_.resize(slots);
+  for (int l = 0; l < problem_.num_levels(); ++l) {
+    for (int t = 0; t < problem_.num_tensors(); ++t) {
+      for (int a = kUnits; a <= last_accumulator(t, l); ++a) {
+        const std::size_t at = slot(l, t, a);
+        taken_[at] = taken_line(t, l, a == kUnits ? l : a);
+        filled_[at] = filled_slope(t, l, a);
+        crowded_moves_[at] = crowded_moves(t, l);
+      }
+    }
+  }
+}
+
 // From the outermost level inwards.
 void Prices::plan_bounds(Way way) {
   const int levels = problem_.num_levels();
   const int tensors = problem_.num_tensors();
   const int second = levels - 2;
   std::vector<double>& fresh = fresh_[way];
-  const std::size_t slots = static_cast<std::size_t>((levels + 1) * tensors) * static_cast<std::size_t>(levels + 1);
+  const std::size_t slots = taken_.size();
   fresh.assign(slots, kInfinity);
   shared_.assign(slots, 0);
   lines_[way].resize(slots * kMaxLevels);
@@ -228,40 +247,39 @@ void Prices::plan_bounds(Way way) {
     if (way == without_copy && level == second) return false;
     return ((problem_.open[static_cast<std::size_t>(level)] | problem_.forced[static_cast<std::size_t>(level)]) >> tensor & 1U) != 0;
   };
-  std::vector<Line> taken(slots);  // [slot]: by a copy of the level
-  for (int q = 0; q < levels; ++q) {
-    for (int t = 0; t < tensors; ++t) {
-      for (int a = kUnits; a < (t == output_ ? levels : 0); ++a) taken[slot(q, t, a)] = taken_line(t, q, a == kUnits ? q : a);
-    }
-  }
   for (int l = levels - 1; l >= -1; --l) {
+    const auto from = static_cast<std::size_t>(l + 1);
     for (int t = 0; t < tensors; ++t) {
-      const int accumulators = t == output_ ? levels : 0;
-      for (int a = kUnits; a < accumulators; ++a) {
+      const bool has_window = t == problem_.window.tensor();
+      std::array<double, kMaxLevels> lanes{};    // of levels l + 1 to q
+      std::array<double, kMaxLevels> of_copy{};  // how many times as many there are if the level has a copy
+      double product = 1;
+      for (std::size_t q = from; q < static_cast<std::size_t>(levels); ++q) {
+        product *= static_cast<double>(relevant_lanes(t, static_cast<int>(q)));
+        lanes[q] = has_window ? window_lanes_[from][q] : product;
+        of_copy[q] = has_window ? window_lanes_of_copy_[from][q] / lanes[q] : 1;
+      }
+      for (int a = kUnits; a <= last_accumulator(t, l); ++a) {
         const std::size_t at = slot(l, t, a);
-        const auto from = static_cast<std::size_t>(l + 1);
-        double lanes = 1;
-        std::array<double, kMaxLevels> of_copy{};  // how many times as many lanes there are if the level has a copy
+        Line* const first = lines_[way].data() + at * kMaxLevels;
+        Line* last = first;
         for (int q = l + 1; q < levels; ++q) {
-          const auto to = static_cast<std::size_t>(q);
-          lanes = t == problem_.window.tensor() ? window_lanes_[from][to] : lanes * static_cast<double>(relevant_lanes(t, q));
-          of_copy[to] = t == problem_.window.tensor() ? window_lanes_of_copy_[from][to] / lanes : 1;
           if (!may_keep(t, q)) continue;
-          const Line& line = taken[slot(q, t, a)];
+          const Line& line = taken_[slot(q, t, a)];
           const std::size_t copy = slot(q, t, a == kUnits ? q : a);
-          lines_[way][at * kMaxLevels + line_count_[way][at]++] = {line.slope * lanes, line.offset + fresh[copy], q, shared_[copy]};
+          *last++ = {line.slope * lanes[static_cast<std::size_t>(q)], line.offset + fresh[copy], q, shared_[copy]};
         }
+        line_count_[way][at] = static_cast<std::size_t>(last - first);
         if (l == levels - 1 || (way == with_copy && l == second)) {
           fresh[at] = 0;
         } else if (l >= 0) {
-          const double filled = filled_slope(t, l, a);
           const auto least_from = [&](double moves) {
             double least = kInfinity;
-            for (const Line& line : lines(way, l, t, a)) least = std::min(least, line.slope * of_copy[static_cast<std::size_t>(line.level)] * moves + line.offset);
-            return least + filled * (t == output_ ? moves - static_cast<double>(distinct(t, l)) : moves);
+            for (const Line* line = first; line != last; ++line) least = std::min(least, line->slope * of_copy[static_cast<std::size_t>(line->level)] * moves + line->offset);
+            return least + filled_[at] * (t == output_ ? moves - static_cast<double>(distinct(t, l)) : moves);
           };
           fresh[at] = least_from(static_cast<double>(distinct(t, l)));
-          if (fresh[at] < kInfinity) shared_[at] = least_from(crowded_moves(t, l)) - fresh[at];
+          if (fresh[at] < kInfinity) shared_[at] = least_from(crowded_moves_[at]) - fresh[at];
         }
       }
     }

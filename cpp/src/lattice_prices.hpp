@@ -77,6 +77,7 @@ class Prices {
   [[nodiscard]] Count distinct(int tensor, int level) const noexcept { return distinct_[static_cast<std::size_t>(tensor)][static_cast<std::size_t>(level)]; }
 
  private:
+  void plan_copies();
   void plan_bounds(Way way);
   void plan_window(const Lanes& lanes);
   [[nodiscard]] double crowded_moves(int tensor, int level) const;
@@ -84,6 +85,8 @@ class Prices {
     const int one = tensor == output_ ? accumulator : kUnits;  // inputs know no accumulator
     return static_cast<std::size_t>((level + 1) * problem_.num_tensors() + tensor) * static_cast<std::size_t>(problem_.num_levels() + 1) + static_cast<std::size_t>(one + 1);
   }
+  // An output's sums are as wide as one of the copies up to this level says, or as it is said further out; inputs know none.
+  [[nodiscard]] int last_accumulator(int tensor, int level) const noexcept { return tensor == output_ ? level : kUnits; }
   [[nodiscard]] const ElementRates& rates(int tensor, int level, int accumulator) const {
     return rates_[static_cast<std::size_t>(tensor)][static_cast<std::size_t>(level)][static_cast<std::size_t>(accumulator + 1)];
   }
@@ -108,6 +111,9 @@ class Prices {
   Count steps_ = 1;
   double compute_cycles_ = 0;
   double leakage_pj_ = 0;
+  std::vector<Line> taken_;                              // [slot]: by a copy of the level
+  std::vector<double> filled_;                           // [slot]: slope, of the same
+  std::vector<double> crowded_moves_;                    // [slot]
   std::array<std::vector<Line>, 3> lines_;               // [way][slot * kMaxLevels + line]
   std::array<std::vector<std::size_t>, 3> line_count_;   // [way][slot]
   std::array<std::vector<double>, 3> fresh_;             // [way][slot]
