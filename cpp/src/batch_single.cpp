@@ -1,14 +1,12 @@
 #include "batch_single.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "fit.hpp"
+#include "quantities.hpp"
 
 namespace quantloom {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // What check_mapping() refuses, without words.
 bool is_well_formed(const BatchSetting& setting, const MappingBatch& batch, std::size_t index) {

@@ -1,16 +1,14 @@
 #include "exact_mapper.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
 #include "exact_search.hpp"
+#include "quantities.hpp"
 #include "use_limits.hpp"
 
 namespace quantloom {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // Classes that pack more elements into a word allow every mapping that a coarser class allows: solve the coarser first.
 std::vector<std::size_t> coarsest_first(const SettingTable& table) {
@@ -58,7 +56,7 @@ bool can_list(const exact::Problem& problem) {
   return problem.parts.open.size() <= kMostOpenPairs && count_orders(problem) <= kMostOrders;
 }
 
-bool overflows(const Workload& workload) {
+bool exceeds_doubles(const Workload& workload) {
   bool out = static_cast<double>(workload.macs()) > kLargestExactCount;
   for (int t = 0; t < workload.num_tensors(); ++t) out = out || static_cast<double>(workload.tensor_elements(t)) > kLargestExactCount;
   return out;
@@ -67,7 +65,7 @@ bool overflows(const Workload& workload) {
 }  // namespace
 
 bool can_optimize_exactly(const Arch& arch, const Workload& workload, const MapperOptions& options) {
-  if (overflows(workload)) return false;
+  if (exceeds_doubles(workload)) return false;
   const Mapspace space(arch, workload, options.selection);
   if (limits_words(space.constraints())) return false;  // lists drop tiles that no best mapping needs, but a limit may
   std::uint64_t rows = 0;

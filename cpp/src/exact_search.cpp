@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 #include <numeric>
 #include <tuple>
 
+#include "quantities.hpp"
+
 namespace quantloom::exact {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 bool is_cheaper(double objective, double energy, double than_objective, double than_energy) {
   return objective < than_objective || (objective == than_objective && energy < than_energy);

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
+#include "quantities.hpp"
 #include "quantloom/mapper.hpp"
 
 namespace quantloom {
@@ -33,7 +33,6 @@ class Incumbents {
   // Takes the point if it is better, or as good and `is_earlier(place)` than the one it equals.
   template <class MakePlace, class IsEarlier>
   void offer(double energy_pj, double cycles, const MakePlace& make_place, const IsEarlier& is_earlier) {
-    constexpr double kInfinity = std::numeric_limits<double>::infinity();
     const double objective = objective_value(objective_, energy_pj, cycles);
     if (!(objective < kInfinity) || !(energy_pj < kInfinity)) return;
     if (objective_ == Objective::pareto) {
@@ -51,7 +50,6 @@ class Incumbents {
   // The largest lower bound on energy that may still hide a point worth having at these cycles. Equal costs are looked
   // at, because ties are broken by place.
   [[nodiscard]] double energy_limit(double cycles) const noexcept {
-    constexpr double kInfinity = std::numeric_limits<double>::infinity();
     if (points_.empty()) return kInfinity;
     const Point& best = points_.front();
     switch (objective_) {

@@ -1,7 +1,6 @@
 #include "lattice_mapper.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -9,13 +8,13 @@
 #include "exact_mapper.hpp"
 #include "lattice_search.hpp"
 #include "lattice_window_search.hpp"
+#include "quantities.hpp"
 #include "quantloom/cost.hpp"
 #include "quantloom/parallel.hpp"
 
 namespace quantloom {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::size_t kMostLanes = std::size_t{1} << 20;
 constexpr std::size_t kQuickLooks = 16;   // choices of lanes that get a quick look before the proof
 constexpr std::size_t kQuickWidth = 100;  // labels for each level in it

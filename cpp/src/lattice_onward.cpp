@@ -2,14 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
+
+#include "quantities.hpp"
 
 namespace quantloom::lattice {
-namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-}  // namespace
 
 Onward::Onward(const Problem& problem, const Prices& prices, Sweeps* sweeps, std::size_t most_entries)
     : problem_(problem),

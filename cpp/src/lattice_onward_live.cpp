@@ -1,13 +1,11 @@
 // Which rows of the tables a chain within the limit can go through; docs/adr/0008 has the argument.
 #include <algorithm>
-#include <limits>
 
 #include "lattice_onward.hpp"
+#include "quantities.hpp"
 
 namespace quantloom::lattice {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 void add_to(std::vector<double>& sums, const std::vector<double>& more) {
   for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += more[i];

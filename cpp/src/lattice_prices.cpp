@@ -2,14 +2,12 @@
 #include "lattice_prices.hpp"
 
 #include <algorithm>
-#include <limits>
 
+#include "quantities.hpp"
 #include "tensor_price.hpp"
 
 namespace quantloom::lattice {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double words_per_element(const WordRate& rate) { return static_cast<double>(rate.words) / static_cast<double>(rate.elements); }
 

@@ -1,16 +1,12 @@
 #include "lattice_search.hpp"
 
 #include <algorithm>
-#include <limits>
 
+#include "quantities.hpp"
 #include "tensor_price.hpp"
 
 namespace quantloom::lattice {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-bool has_bandwidth(const Level& level) { return level.read_bandwidth || level.write_bandwidth || level.shared_bandwidth; }
 
 Lanes no_lanes() {
   Lanes out{};

@@ -33,6 +33,8 @@
 
 namespace quantloom::lattice {
 
+[[nodiscard]] inline bool has_bandwidth(const Level& level) { return level.read_bandwidth || level.write_bandwidth || level.shared_bandwidth; }
+
 using Best = Incumbents<Mapping>;
 
 struct Effort {

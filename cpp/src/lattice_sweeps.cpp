@@ -1,14 +1,10 @@
 #include "lattice_sweeps.hpp"
 
 #include <algorithm>
-#include <limits>
+
+#include "quantities.hpp"
 
 namespace quantloom::lattice {
-namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-}  // namespace
 
 Sweeps::Sweeps(const Problem& problem) : problem_(problem), irrelevant_{1} {
   const Window& window = problem.window;

@@ -12,8 +12,6 @@ constexpr std::size_t kMostBeginnings = 300'000;  // that one choice of lanes ke
 constexpr Count kLooksBetweenStops = 4096;  // a power of two
 constexpr std::size_t kQuickShapes = 50;  // of the second outermost level, for each choice of copies
 
-bool has_bandwidth(const Level& level) { return level.read_bandwidth || level.write_bandwidth || level.shared_bandwidth; }
-
 }  // namespace
 
 WindowSearch::WindowSearch(const Problem& problem, const SettingTable& settings, std::size_t setting_class, std::size_t most_entries)

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <limits>
 #include <mutex>
 
 #include "exact_mapper.hpp"
 #include "incumbents.hpp"
 #include "lattice_mapper.hpp"
 #include "nest.hpp"
+#include "quantities.hpp"
 #include "quantloom/error.hpp"
 #include "quantloom/mapspace.hpp"
 #include "quantloom/parallel.hpp"
@@ -23,7 +23,6 @@ namespace quantloom {
 namespace {
 
 constexpr int kChunks = 64;  // fixed, so that a budget cuts at the same places for any number of threads
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 struct NearMiss {
   double ratio = kInfinity;  // need / have at the level that fails worst
