@@ -285,7 +285,7 @@ void Search::open(const Candidate& candidate) {
     depth.bucket = static_cast<std::size_t>(signature.bucket[g]);
     priced.sort(depth.bucket);
     depth.rest_pj = rest;
-    depth.rest_tile = &signature.rest_tile[g * plan_->parts.size()];
+    depth.rest_tile = signature.rest_tile.data() + g * plan_->parts.size();  // may be empty
     depth.chosen.resize(plan_->parts.size());
     rest += priced.least[depth.bucket];
     // Any member stands for the lanes until one is chosen.
