@@ -97,7 +97,9 @@ TEST(Arch, SizesAreChecked) {
   rejects([](Level& level) { level.shared_bandwidth = std::numeric_limits<double>::infinity(); },
           "shared_bandwidth is inf");
   Draft wide;
-  wide.levels[0].block_words = (Count{1} << 40) + 1;
+  wide.levels[0].block_words = Count{1} << 40;
+  EXPECT_EQ(wide.build().level(0).block_words, Count{1} << 40);
+  ++wide.levels[0].block_words;
   EXPECT_EQ(wide.error(), "level 'inner': block_words is 1099511627777, expected 1 to 1099511627776");
 }
 

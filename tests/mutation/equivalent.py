@@ -42,6 +42,12 @@ EQUIVALENT = (
         "a slowdown of 1 becomes min(1, 1)",
     ),
     Equivalent(
+        "tensor_price.hpp",
+        "int outermost_kept = -1;  // -1: kept nowhere",
+        "1 to 2",
+        "set before it is read, which is to be compared with numbers of levels only",
+    ),
+    Equivalent(
         "use_limits.cpp",
         "const auto limits = [](const UseLimit& limit) "
         "{ return limit.min_lanes > 1 || limit.max_lanes < kSaturated; };",

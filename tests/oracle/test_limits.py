@@ -36,11 +36,12 @@ def test_the_largest_cases_equal_the_oracle() -> None:
     assert [seed for seed in range(25) if differences(largest_case(Random(seed)))] == []
 
 
-@pytest.mark.parametrize(("model", "hop_pj"), [("compat", 0.0), ("default", 0.5)])
-def test_arrays_that_would_have_to_be_listed_are_refused(model: str, hop_pj: float) -> None:
+@pytest.mark.parametrize(("model", "hop_pj", "router_pj"), [("compat", 0, 0), ("default", 0.5, 0), ("default", 0, 0.5)])
+def test_arrays_that_would_have_to_be_listed_are_refused(model: str, hop_pj: float, router_pj: float) -> None:
     side, tensors = 2**20, ("W", "I", "O")
     energy = _core.AccessEnergy(read_pj=1, fill_pj=1, update_pj=1)
-    level = _core.Level(name="L", word_bits=16, energy=energy, hop_energy_pj=hop_pj)
+    wires = {"hop_energy_pj": hop_pj, "router_energy_pj": router_pj}
+    level = _core.Level(name="L", word_bits=16, energy=energy, **wires)
     mac = _core.Arithmetic(name="mac", instances=side * side, mesh_x=side, mesh_y=side, word_bits=16, energy_pj=1)
     arch = _core.Arch(name="vast", levels=[level], arithmetic=mac, constraints=[])
     specs = [_core.TensorSpec(name, [[("n", 1)]], name == "O") for name in tensors]
