@@ -24,6 +24,13 @@ class Equivalent:
 
 EQUIVALENT = (
     Equivalent(
+        "compat_children.cpp",
+        "(row > 0 && is_moved(child, child - columns_, move)) "
+        "|| (row + 1 < rows_ && is_moved(child, child + columns_, move));",
+        "< to <=",
+        "past the last row is no child, which is_moved() asks as well",
+    ),
+    Equivalent(
         "exact_overlap.cpp",
         "double product_ = 1;",
         "1 to 2",
