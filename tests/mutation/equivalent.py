@@ -31,6 +31,18 @@ EQUIVALENT = (
         "past the last row is no child, which is_moved() asks as well",
     ),
     Equivalent(
+        "default_counts.hpp",
+        "Count reads = 0;",
+        "0 to 1",
+        "set for every level that keeps the tensor; nobody asks the others",
+    ),
+    Equivalent(
+        "default_hops.cpp",
+        "offset.fill(0);",
+        "0 to 1",
+        "all children are moved by the same, so the same of them share elements",
+    ),
+    Equivalent(
         "exact_overlap.cpp",
         "double product_ = 1;",
         "1 to 2",
