@@ -127,6 +127,34 @@ def test_a_cluster_without_dask_is_an_error(monkeypatch):
         DaskCluster(Ready(toy_inputs(4).evaluator), "tcp://127.0.0.1:1")
 
 
+@pytest.mark.parametrize(("stalls", "answered"), [(2, True), (9, False)])
+def test_a_machine_too_busy_for_the_thread_of_dask_to_begin_tries_again(address, stalls, answered, monkeypatch):
+    import distributed
+
+    class Stalled(distributed.Client):
+        left = stalls
+
+        def start(self, **options):
+            if Stalled.left:
+                Stalled.left -= 1
+                raise AssertionError  # as distributed.utils.LoopRunner does
+            super().start(**options)
+
+    monkeypatch.setattr(distributed, "Client", Stalled)
+    evaluator = toy_inputs(4).evaluator
+    cluster = DaskCluster(Ready(evaluator), address)
+    task = Task(split="validation", assignment=BitAssignment.uniform(toy_network(4), 8))
+    try:
+        if answered:
+            (outcome,) = cluster.run([task])
+            assert outcome.accuracy == evaluator.accuracy(task.assignment)
+        else:
+            with pytest.raises(SearchError, match="this machine is too busy for Dask's own thread to begin"):
+                next(cluster.run([task]))
+    finally:
+        cluster.close()
+
+
 @pytest.mark.parametrize("nobody", ["tcp://127.0.0.1:1", "nonsense"])
 def test_an_address_where_nobody_answers_is_an_error(nobody, monkeypatch):
     monkeypatch.setattr("quantloom.joint_search.cluster._CONNECT_S", 1)

@@ -19,6 +19,7 @@ from quantloom.store.keys import python_code
 __all__ = ["DaskCluster"]
 
 _CONNECT_S: Final = 20
+_ATTEMPTS: Final = 5  # at a connection, where Dask itself does not begin
 
 _makers: dict[str, bytes] = {}
 """In a worker: pickled makers of evaluators, by the name under which a client sent them."""
@@ -85,15 +86,24 @@ class DaskCluster:
     def _connected(self) -> Any:
         if self._client is None:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is raised
+            self._client = self._connect()
+            self._send_maker()
+        return self._client
+
+    def _connect(self) -> Any:
+        """A client of the scheduler. Dask gives its own thread ten seconds to begin, too few where much else runs."""
+        for _ in range(_ATTEMPTS):
             try:
-                self._client = self._distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+                return self._distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+            except AssertionError:  # distributed.utils.LoopRunner: the thread has not begun
+                continue
             except (OSError, ValueError, TimeoutError) as error:
                 message = f"no Dask scheduler answers at {self._address}"
                 raise SearchError(
                     message, hint="start one by `dask scheduler`, and workers by `dask worker`"
                 ) from error
-            self._send_maker()
-        return self._client
+        message = f"no connection to {self._address}: this machine is too busy for Dask's own thread to begin"
+        raise SearchError(message, hint="what was measured is kept; resume when less else runs here")
 
     def _send_maker(self) -> None:
         """Give every worker, also one that comes later, what makes the evaluator: once, as it may hold weights."""
