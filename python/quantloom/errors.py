@@ -19,6 +19,7 @@ __all__ = [
     "StoreError",
     "UnsupportedOpError",
     "WorkloadError",
+    "first_line",
     "is_out_of_memory",
 ]
 
@@ -120,3 +121,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
     is_worded = isinstance(error, RuntimeError | ImportError) and any(text in str(error) for text in texts)
     return isinstance(error, MemoryError) or is_worded
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text that says something, else the name of its class."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

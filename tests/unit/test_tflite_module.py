@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
+from tests.fuzz.mutate import changed_bytes
 
 import tflite_files
 from quantloom.assemble.network_and_data import load_network_and_data
@@ -21,12 +22,12 @@ from quantloom.quant.scheme import QuantScheme
 from quantloom.workload.from_torch import trace
 from quantloom.workload.load import load_network
 from quantloom.workload.network import BitAssignment
-from quantloom.workload.tflite_module import module_from_tflite
+from quantloom.workload.tflite_module import OPERATORS, module_from_tflite
 from tflite_files import node, save
 
 RANDOM = np.random.default_rng(11)
 SAME, VALID = 0, 1
-RELU, RELU_N1_TO_1, RELU6, TANH = 1, 2, 3, 4
+RELU, RELU_N1_TO_1, RELU6 = 1, 2, 3
 IMAGE = (1, 9, 8, 4)  # N, H, W, C
 
 
@@ -156,6 +157,8 @@ CASES: dict[str, tuple[tuple[int, ...], list[Any]]] = {
             node("PRELU", IMAGE, tensor(1, 1, 4), reads="e"),
         ],
     ),
+    "expand": ((1, 6), [node("EXPAND_DIMS", (1, 6, 1), whole(2)), node("TANH", (1, 6, 1), reads="y", writes="z")]),
+    "gelu": (IMAGE, [node("GELU", IMAGE, writes="a"), node("GELU", IMAGE, reads="a", Approximate=True)]),
     "relus": (IMAGE, [node("RELU", IMAGE, writes="a"), node("RELU6", IMAGE, reads="a")]),
     "softmax inside": (
         (1, 6),
@@ -173,6 +176,10 @@ CASES: dict[str, tuple[tuple[int, ...], list[Any]]] = {
     ),
     "two outputs": (IMAGE, [node("RELU", IMAGE, writes="a"), node("MEAN", (1, 4), whole(1, 2), reads="a", writes="b")]),
 }
+
+
+def test_every_operator_has_a_case() -> None:
+    assert {operator for _, nodes in CASES.values() for operator, *_ in nodes} == set(OPERATORS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -309,10 +316,7 @@ def test_any_bytes_give_a_module_or_an_error_of_quantloom(tmp_path: Path) -> Non
     data, draws, path = Path(good).read_bytes(), random.Random(5), tmp_path / "n.tflite"
     outcomes = set()
     for _ in range(300):
-        changed = bytearray(data)
-        for _ in range(draws.randrange(1, 4)):
-            changed[draws.randrange(len(changed))] = draws.randrange(256)
-        path.write_bytes(changed[: draws.randrange(1, len(changed) + 1)] if draws.random() < 0.2 else changed)
+        path.write_bytes(changed_bytes(data, draws))
         try:
             module, example = module_from_tflite(str(path))
             trace(module, tuple(example.shape[1:]), name="net")

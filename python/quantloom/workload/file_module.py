@@ -6,18 +6,48 @@ What the readers of every format share (`onnx_module.py`, `tflite_module.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FileModule", "Refused", "Step", "StepNames", "fill", "zero_pad"]
+from quantloom.errors import UnsupportedOpError, first_line
+
+__all__ = ["FileModule", "Problems", "Refused", "Step", "StepNames", "fill", "same_padding", "zero_pad"]
 
 
 class Refused(Exception):
     """Why a node is no module here; its readers collect it."""
+
+
+class Problems:
+    """The nodes of a file that are no modules here: all are looked at before any is reported."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, node: str) -> None:
+        """Note a node, with why, if there is more to say than its operator."""
+        self._found.append(node)
+
+    @contextmanager
+    def noted(self, node: str) -> Iterator[None]:
+        """Inside, what a reader refuses, or torch says of odd attributes, is noted and goes no further."""
+        try:
+            yield
+        except Refused as reason:
+            self.add(f"{node}: {reason}")
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
+            self.add(f"{node}: {first_line(error)}")
+
+    def check(self, file: str, what: str, hint: str) -> None:
+        """Raise UnsupportedOpError with all of them, if there are any. what: follows their number."""
+        if self._found:
+            message = f"{file}: {len(self._found)} node(s) {what}\n  "
+            raise UnsupportedOpError(message + "\n  ".join(self._found), hint=hint)
 
 
 @dataclass(kw_only=True)
@@ -93,3 +123,12 @@ def zero_pad(before: Sequence[int], after: Sequence[int]) -> nn.Module:
     if len(before) == 1:
         return nn.ConstantPad1d((pads[0], pads[1]), 0.0)
     return nn.ZeroPad2d((pads[0], pads[1], pads[2], pads[3]))
+
+
+def same_padding(size: int, span: int, stride: int) -> tuple[int, int]:
+    """The smaller and the larger half of the zeros with which an axis gives ceil(size / stride) windows.
+
+    span: elements from the first to the last that a window reads. The rule of SAME in TensorFlow and ONNX.
+    """
+    total = max((-(-size // stride) - 1) * stride + span - size, 0)
+    return total // 2, total - total // 2

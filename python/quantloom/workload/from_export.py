@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from quantloom.errors import UnsupportedOpError, WorkloadError
+from quantloom.errors import UnsupportedOpError, WorkloadError, first_line
 from quantloom.workload.expansions import Names, attention_nodes, cell_nodes, recurrent_nodes
-from quantloom.workload.from_torch import first_line, in_inference_mode, per_axis
+from quantloom.workload.from_torch import in_inference_mode, per_axis
 from quantloom.workload.graph_reader import read_network
 from quantloom.workload.model_graph import GraphNode, ModelGraph, sample_shape
 from quantloom.workload.network import Network

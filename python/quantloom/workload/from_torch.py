@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from quantloom.errors import UnsupportedOpError, WorkloadError
+from quantloom.errors import UnsupportedOpError, WorkloadError, first_line
 from quantloom.workload.graph_reader import read_network
 from quantloom.workload.model_graph import GraphNode, ModelGraph
 from quantloom.workload.network import Network
 from quantloom.workload.operators import TRACED, Action
 from quantloom.workload.products import Convolution, Product, matmul
 
-__all__ = ["TracedModel", "first_line", "in_inference_mode", "network_from_torch", "per_axis", "trace"]
+__all__ = ["TracedModel", "in_inference_mode", "network_from_torch", "per_axis", "trace"]
 
 # Packages whose functions are known by their bare name (builtin functions of torch name no package).
 _KNOWN_PACKAGES = {"", "torch", "_operator", "builtins", "math"}
@@ -134,11 +134,6 @@ def _shape_of(value: object) -> tuple[int, ...] | None:
 
 def _holds_tensor(value: object) -> bool:
     return isinstance(value, Tensor) or (isinstance(value, list) and any(map(_holds_tensor, value)))
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text that says something, else the name of its class."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _target_text(node: fx.Node) -> str:

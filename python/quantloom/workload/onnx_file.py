@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantloom.errors import SpecError, WorkloadError
+from quantloom.errors import SpecError, WorkloadError, first_line
 from quantloom.workload.onnx_branches import branch_of, captured, inlined
 from quantloom.workload.onnx_sizes import MAX_EXTENT, OnnxSizes, fix_inputs
 
@@ -100,7 +100,7 @@ def _parse(path: str) -> ModelProto:
 
             model = onnx.inliner.inline_local_functions(model)
     except Exception as error:  # protobuf and onnx raise classes of their own for bytes they cannot read
-        message = f"{path}: not a readable ONNX file ({len(data):,} bytes): {_first_line(error)}"
+        message = f"{path}: not a readable ONNX file ({len(data):,} bytes): {first_line(error)}"
         raise SpecError(message, hint="is it whole, and an ONNX model?") from error
     graph = model.graph
     names = [name for node in graph.node for name in (node.name, node.op_type, node.domain, *node.input, *node.output)]
@@ -153,7 +153,7 @@ class _File:
             try:
                 found[name] = numpy_helper.to_array(tensor, str(Path(self._path).parent))
             except Exception as error:  # whatever numpy and onnx raise for data of the wrong size
-                message = f"tensor `{name}` of shape {list(tensor.dims)} cannot be read: {_first_line(error)}"
+                message = f"tensor `{name}` of shape {list(tensor.dims)} cannot be read: {first_line(error)}"
                 raise self._error(message, "is the file whole?") from error
         for name in self._same:
             source, passed = name, set[str]()
@@ -261,7 +261,7 @@ class _File:
         except SpecError:
             raise
         except Exception as error:  # whatever numpy and onnx raise for data of the wrong size
-            message = f"tensor `{tensor.name}` of shape {list(shape)} cannot be read: {_first_line(error)}"
+            message = f"tensor `{tensor.name}` of shape {list(shape)} cannot be read: {first_line(error)}"
             raise self._error(message, "is the file whole?") from error
         return True
 
@@ -437,7 +437,7 @@ class _File:
         try:
             inferred = onnx.shape_inference.infer_shapes(self._model)
         except Exception as error:  # onnx raises RuntimeError, ValueError, TypeError and classes of its own
-            message = f"onnx cannot infer the shapes: {_first_line(error)}"
+            message = f"onnx cannot infer the shapes: {first_line(error)}"
             raise self._error(message, "is the file whole, and are the sizes given behind it right?") from error
         graph = inferred.graph
         shapes = {}
@@ -562,7 +562,3 @@ def _is_small(operator: str, operands: list[Any]) -> bool:  # Any: numpy arrays
 def _described(node: NodeProto) -> str:
     name = f"node `{node.name}`" if node.name else f"the node that writes `{node.output[0] if node.output else ''}`"
     return f"{name} ({node.op_type})"
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

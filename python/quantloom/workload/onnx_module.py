@@ -15,8 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quantloom.errors import UnsupportedOpError, WorkloadError
-from quantloom.workload.file_module import FileModule, Refused, Step, StepNames, fill, zero_pad
+from quantloom.errors import WorkloadError
+from quantloom.workload.file_module import (
+    FileModule,
+    Problems,
+    Refused,
+    Step,
+    StepNames,
+    fill,
+    same_padding,
+    zero_pad,
+)
 from quantloom.workload.onnx_file import OnnxGraph, OnnxNode, load_onnx_with_tensors
 from quantloom.workload.onnx_sizes import OnnxSizes
 
@@ -116,8 +125,7 @@ def _padding(node: _Node, kernel: list[int], strides: list[int], dilations: list
     sizes = node.shape(node.node.inputs[0])[2:]
     before, after = [], []
     for size, window, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
-        total = max((-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size, 0)
-        small, large = total // 2, total - total // 2
+        small, large = same_padding(size, (window - 1) * dilation + 1, stride)
         before.append(small if auto == "SAME_UPPER" else large)
         after.append(large if auto == "SAME_UPPER" else small)
     return before, after
@@ -317,19 +325,18 @@ class _Builder:
         self._graph = graph
         self._tensors = tensors
         self._names = StepNames()
-        self._problems: list[str] = []
+        self._problems = Problems()
 
     def build(self) -> FileModule:
         source, result = self._graph.inputs[0][0], self._graph.outputs[0]
         steps = [self._step(node) for node in self._needed(result)]
-        if self._problems:
-            message = f"{self._name}: {len(self._problems)} node(s) with which accuracy cannot be measured\n  "
-            hint = (
-                "give the torch model (package.module:function) instead, or only its hardware costs (quantloom map); "
-                f"measured from an ONNX file are {', '.join(OPERATORS)}"
-            )
-            raise UnsupportedOpError(message + "\n  ".join(self._problems), hint=hint)
-        return FileModule([step for step in steps if step is not None], source, [result])
+        self._problems.check(
+            self._name,
+            "with which accuracy cannot be measured",
+            "give the torch model (package.module:function) instead, or only its hardware costs (quantloom map); "
+            f"measured from an ONNX file are {', '.join(OPERATORS)}",
+        )
+        return FileModule(steps, source, [result])
 
     def _needed(self, result: str) -> list[OnnxNode]:
         """The nodes on which the result depends, through operands that are no constants and no sizes."""
@@ -345,30 +352,20 @@ class _Builder:
         several = node.operator in _ARITHMETIC or node.operator == "Concat" or node.operator not in _READERS
         return tuple(name for name in node.inputs if name) if several else node.inputs[:1]
 
-    def _step(self, node: OnnxNode) -> Step | None:
+    def _step(self, node: OnnxNode) -> Step:
         described = f"node `{node.name or node.outputs[0]}`: {node.operator}"
         name = self._names.take(node.name or f"{node.operator}_{node.outputs[0]}", node.operator)
         step = Step(name=name, writes=node.outputs[0], reads=self._activations(node), run=nn.Identity())
-        try:
+        with self._problems.noted(described):
             if node.operator in _ARITHMETIC:
                 step.run = _ARITHMETIC[node.operator]
                 self._take_constants(step)
             elif node.operator in _READERS:
                 step.run = _READERS[node.operator](_Node(node, self._graph, self._tensors))
                 if any(name in self._tensors for name in step.reads):
-                    self._problems.append(f"{described} of a constant")
+                    self._problems.add(f"{described} of a constant")
             else:
-                self._problems.append(described)
-        except Refused as reason:
-            self._problems.append(f"{described}: {reason}")
-        except (
-            RuntimeError,
-            ValueError,
-            TypeError,
-            IndexError,
-            KeyError,
-        ) as error:  # what torch says of odd attributes
-            self._problems.append(f"{described}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+                self._problems.add(described)
         return step
 
     def _take_constants(self, step: Step) -> None:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from quantloom.errors import SpecError, WorkloadError
+from quantloom.errors import SpecError, WorkloadError, first_line
 
 __all__ = ["TfliteGraph", "TfliteNode", "TfliteTensor", "load_tflite"]
 
@@ -98,7 +98,7 @@ def load_tflite(path: str) -> TfliteGraph:
         return _File(path, data, tflite.Model.GetRootAs(data, 0)).graph()
     except (struct.error, IndexError, ValueError, TypeError, OverflowError, MemoryError) as error:
         # What the generated classes raise where an offset or a length leads out of the file.
-        message = f"{path}: not a readable TFLite file ({len(data):,} bytes): {_first_line(error)}"
+        message = f"{path}: not a readable TFLite file ({len(data):,} bytes): {first_line(error)}"
         raise SpecError(message, hint="is it whole, and a TFLite model?") from error
 
 
@@ -222,7 +222,3 @@ def _names(kind: str) -> Mapping[int, str]:
     import tflite
 
     return {value: name for name, value in vars(getattr(tflite, kind)).items() if isinstance(value, int)}
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -16,8 +16,17 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from quantloom.errors import UnsupportedOpError, WorkloadError
-from quantloom.workload.file_module import FileModule, Refused, Step, StepNames, fill, zero_pad
+from quantloom.errors import WorkloadError
+from quantloom.workload.file_module import (
+    FileModule,
+    Problems,
+    Refused,
+    Step,
+    StepNames,
+    fill,
+    same_padding,
+    zero_pad,
+)
 from quantloom.workload.tflite_file import TfliteGraph, TfliteNode, load_tflite
 
 __all__ = ["OPERATORS", "module_from_tflite"]
@@ -33,7 +42,6 @@ _ACTIVATIONS: Final[Mapping[int, tuple[str, Callable[[], nn.Module]]]] = {
     1: ("relu", nn.ReLU),
     2: ("clip", lambda: nn.Hardtanh(-1.0, 1.0)),
     3: ("relu6", nn.ReLU6),
-    4: ("tanh", nn.Tanh),
 }
 
 _Chain = list[tuple[str, Callable[..., Any]]]
@@ -148,9 +156,9 @@ class _Node:
         for size, span, stride in zip(self.image()[1:3], window, self.stride(), strict=True):
             is_same = self.option("Padding") == _SAME
             count = -(-size // stride) if is_same else (size - span) // stride + 1
-            total = max((count - 1) * stride + span - size, 0) if is_same else 0
-            before.append(total // 2)
-            after.append(total - total // 2)
+            small, large = same_padding(size, span, stride) if is_same else (0, 0)
+            before.append(small)
+            after.append(large)
             sizes.append(count)
         if tuple(sizes) != self.writes()[1:3]:
             message = f"its result is {self.writes()[1:3]} in the file, expected {tuple(sizes)} of its window"
@@ -351,7 +359,7 @@ class _Builder:
         self._name = name
         self._graph = graph
         self._names = StepNames()
-        self._problems: list[str] = []
+        self._problems = Problems()
         self._constants = {
             number: torch.frombuffer(bytearray(tensor.data), dtype=_DTYPES[tensor.type]).reshape(tensor.shape)
             for number, tensor in enumerate(graph.tensors)
@@ -364,13 +372,12 @@ class _Builder:
         if len(outputs) == 1 and last is not None and last.operator == "SOFTMAX":
             outputs[0] = last.inputs[0]
         steps = [step for node in self._needed(nodes, outputs) for step in self._steps(node)]
-        if self._problems:
-            message = f"{self._name}: {len(self._problems)} node(s) that are no module here\n  "
-            hint = (
-                "give the torch model (package.module:function) or an ONNX file instead; read from a TFLite file are, "
-                f"in floating point, {', '.join(OPERATORS)}"
-            )
-            raise UnsupportedOpError(message + "\n  ".join(self._problems), hint=hint)
+        self._problems.check(
+            self._name,
+            "that are no module here",
+            "give the torch model (package.module:function) or an ONNX file instead; read from a TFLite file are, "
+            f"in floating point, {', '.join(OPERATORS)}",
+        )
         return FileModule(steps, self._value(self._graph.inputs[0]), [self._value(each) for each in outputs])
 
     def _needed(self, nodes: list[TfliteNode], outputs: list[int]) -> list[TfliteNode]:
@@ -388,17 +395,14 @@ class _Builder:
     def _steps(self, node: TfliteNode) -> list[Step]:
         """Those of a node; none, and a problem noted, if it is no module here."""
         described = f"node `{self._graph.tensors[node.outputs[0]].name}`: {node.operator}"
-        try:
+        chain: _Chain = []
+        reads: tuple[str, ...] = ()
+        tensors: dict[str, Tensor] = {}
+        with self._problems.noted(described):
             if node.operator == "DEQUANTIZE":
                 self._take_constant(node)
-                return []
-            chain, reads, tensors = self._read(node)
-        except Refused as reason:
-            self._problems.append(f"{described}: {reason}")
-            return []
-        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, OverflowError) as error:  # of odd options
-            self._problems.append(f"{described}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
-            return []
+            else:
+                chain, reads, tensors = self._read(node)
         name = self._names.take(self._graph.tensors[node.outputs[0]].name, node.operator)
         steps = []
         for number, (suffix, run) in enumerate(chain):
